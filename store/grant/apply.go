@@ -1,0 +1,451 @@
+package grant
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Apply answers what the grant is after the event, and what is owed because of
+// it. On error the grant is returned as it was and nothing is owed: a *[Refusal]
+// for people, a *[Moot] for an event of the bot's own that came too late.
+//
+// The zero Grant with ID set accepts only [Request].
+func (g Grant) Apply(ev Event, now time.Time) (Grant, []Effect, error) {
+	now = now.UTC()
+	allowed, ok := transitions[g.Phase][ev.Kind()]
+	if !ok {
+		if err := g.mayAtAll(ev); err != nil {
+			return g, nil, err
+		}
+		return g, nil, g.tooLate(ev)
+	}
+	next := g.clone()
+	effects, err := next.apply(ev, now)
+	if err != nil {
+		return g, nil, err
+	}
+	if !slices.Contains(allowed, next.Phase) {
+		return g, nil, fmt.Errorf("%s led a grant from %s to %s, which the transition table does not know", ev.Kind(), name(g.Phase), name(next.Phase))
+	}
+	next.Version++
+	return next, effects, nil
+}
+
+// mayAtAll answers the refusal for people who may not do this in any phase, so
+// that someone without the right learns that, and not the phase.
+func (g Grant) mayAtAll(ev Event) error {
+	switch e := ev.(type) {
+	case Approve:
+		return g.mayDecide(e.By, "approve")
+	case Deny:
+		return g.mayDecide(e.By, "deny")
+	case Withdraw:
+		return g.mayWithdraw(e.By)
+	case Revoke:
+		return g.mayRevoke(e.By)
+	case MarkSent:
+		return g.mayMarkSent(e.By)
+	default:
+		return nil
+	}
+}
+
+func (g Grant) mayDecide(by Actor, verb string) error {
+	switch {
+	case by.Kind != Person || !by.Approver:
+		return Refuse(NotAllowed, "Only an approver may %s %s, and you are not one of them. Nothing changed. Ask an approver to look at the card.", verb, g.ID)
+	case by.User == g.Requester && verb == "approve":
+		return Refuse(OwnRequest, "%s is your own request, so somebody else must approve it. Nothing changed. Ask another approver; to take it back, press Withdraw.", g.ID)
+	default:
+		return nil
+	}
+}
+
+func (g Grant) mayWithdraw(by Actor) error {
+	if by.Kind != Person || by.User != g.Requester {
+		return Refuse(NotAllowed, "Only @%s, who asked for %s, may withdraw it. Nothing changed. An approver may press Deny.", g.Requester, g.ID)
+	}
+	return nil
+}
+
+func (g Grant) mayRevoke(by Actor) error {
+	switch {
+	case by.Kind == Operator:
+	case by.Kind == Person && (by.User == g.Requester || by.Approver || by.Revoker):
+	default:
+		return Refuse(NotAllowed, "You may not revoke %s: only @%s who asked for it, the approvers and the revokers may. Nothing changed. Ask one of them now.", g.ID, g.Requester)
+	}
+	return nil
+}
+
+func (g Grant) mayMarkSent(by Actor) error {
+	if by.Kind != Person || (by.User != g.Requester && !by.Approver && !by.Revoker) {
+		return Refuse(NotAllowed, "Only @%s who asked for %s, or an approver, may mark the confirmation as sent. Nothing changed.", g.Requester, g.ID)
+	}
+	return nil
+}
+
+// tooLate says, for people, what the grant's phase means for what they wanted.
+func (g Grant) tooLate(ev Event) error {
+	if ev.Actor().Kind == Bot {
+		return &Moot{Event: string(ev.Kind()), Phase: name(g.Phase)}
+	}
+	return Refuse(WrongPhase, "%s Nothing changed.", g.Standing())
+}
+
+// Standing says in a sentence where the grant stands and who brought it there.
+func (g Grant) Standing() string {
+	at := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+	switch g.Phase {
+	case Requested:
+		return fmt.Sprintf("%s is waiting for %s.", g.ID, approvals(g.Missing()))
+	case Opening:
+		return fmt.Sprintf("%s is approved (%s) and is opening now.", g.ID, g.approvers())
+	case Open:
+		return fmt.Sprintf("%s is open until %s (approved by %s).", g.ID, at(g.End), g.approvers())
+	case Closing:
+		return fmt.Sprintf("%s is closing already (%s).", g.ID, g.Ending.Why)
+	case Closed:
+		return fmt.Sprintf("%s is closed since %s (%s).", g.ID, at(g.ClosedAt), g.Ending.Why)
+	case Denied:
+		return fmt.Sprintf("%s was denied by @%s at %s.", g.ID, g.DecidedBy.User, at(g.DecidedAt))
+	case Withdrawn:
+		return fmt.Sprintf("%s was withdrawn by %s at %s.", g.ID, mention(g.DecidedBy), at(g.DecidedAt))
+	case Lapsed:
+		return fmt.Sprintf("%s lapsed at %s because nobody had decided.", g.ID, at(g.DecidedAt))
+	default:
+		return fmt.Sprintf("%s does not exist yet.", g.ID)
+	}
+}
+
+func (g Grant) approvers() string {
+	names := make([]string, len(g.Approvals))
+	for i, a := range g.Approvals {
+		names[i] = "@" + string(a.By)
+	}
+	return strings.Join(names, ", ")
+}
+
+func approvals(n int) string {
+	if n == 1 {
+		return "1 more approval"
+	}
+	return fmt.Sprintf("%d more approvals", n)
+}
+
+// mention names an actor in a text for people; @U… becomes a Slack mention at
+// the edge.
+func mention(a Actor) string {
+	if a.Kind == Person {
+		return "@" + string(a.User)
+	}
+	return a.String()
+}
+
+func (g *Grant) tell(now time.Time, by Actor, format string, args ...any) {
+	const longest = 200 // a story that somehow never ends must not fill the disk
+	if len(g.Story) < longest {
+		g.Story = append(g.Story, Moment{At: now, By: Actor{Kind: by.Kind, User: by.User, Name: by.Name}, Text: fmt.Sprintf(format, args...)})
+	}
+}
+
+func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
+	switch e := ev.(type) {
+	case Request:
+		return g.request(e, now)
+	case Approve:
+		return g.approve(e, now)
+	case Deny:
+		if err := g.mayDecide(e.By, "deny"); err != nil {
+			return nil, err
+		}
+		g.Why = Clean(e.Why, MaxReason)
+		g.tell(now, e.By, "denied the request")
+		return g.decide(Denied, e.By, now, SayDenied), nil
+	case Withdraw:
+		if err := g.mayWithdraw(e.By); err != nil {
+			return nil, err
+		}
+		g.tell(now, e.By, "withdrew the request")
+		return g.decide(Withdrawn, e.By, now, SayWithdrawn), nil
+	case Revoke:
+		return g.revoke(e, now)
+	case MarkSent:
+		return g.markSent(e, now)
+	case CheckDone:
+		r := e.Report
+		g.Report = &r
+		return []Effect{card(now)}, nil
+	case StepChanged:
+		return g.stepChanged(e, now), nil
+	case OpenDelayed:
+		g.OpenTries++
+		t := e.Trouble
+		g.OpenError = &t
+		setStep(g.Opening, t.Step, Failing, t.Text, now)
+		return []Effect{card(now), {Kind: DoOpen, Due: now.Add(e.Wait)}}, nil
+	case OpenFailed:
+		t := e.Trouble
+		g.OpenError = &t
+		setStep(g.Opening, t.Step, Failing, t.Text, now)
+		g.tell(now, Self(), "could not open access: %s", t.Text)
+		return append(g.close(Self(), "it could not be opened", now), Effect{Kind: DoSay, Arg: SayFailed, Due: now}), nil
+	case OpenDone:
+		return g.openDone(e, now), nil
+	case CloseRound:
+		return g.closeRound(e.Round, now), nil
+	case LapseDue:
+		if due := g.RequestedAt.Add(g.Terms.Undecided); now.Before(due) {
+			return []Effect{{Kind: DoLapse, Due: due}}, nil
+		}
+		g.tell(now, Self(), "let the request lapse: nobody had decided in %s", FormatDuration(g.Terms.Undecided))
+		return g.decide(Lapsed, Self(), now, SayLapsed), nil
+	case EndDue:
+		return g.endDue(now), nil
+	case ReminderDue:
+		return g.remind(e.Name, now), nil
+	case CardPosted:
+		g.Card = e.Card
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("no rule for the event %T", ev)
+	}
+}
+
+func card(now time.Time) Effect { return Effect{Kind: DoCard, Due: now} }
+
+func (g *Grant) request(e Request, now time.Time) ([]Effect, error) {
+	if !e.By.Requester {
+		return nil, Refuse(NotAllowed, "You are not among the people who may ask for access here. Nothing was requested.")
+	}
+	*g = Grant{
+		ID: g.ID, Phase: Requested, Token: e.Token,
+		Cell: e.Cell, Account: e.Account, Region: e.Region, Principal: e.Principal,
+		Ticket: e.Ticket, Reason: e.Reason, Duration: e.Duration, Requester: e.By.User, Terms: e.Terms,
+		RequestedAt: now,
+	}
+	g.tell(now, e.By, "asked for %s", FormatDuration(e.Duration))
+	effects := []Effect{card(now), {Kind: DoCheck, Due: now}}
+	if e.Terms.Undecided > 0 {
+		effects = append(effects, Effect{Kind: DoLapse, Due: now.Add(e.Terms.Undecided)})
+	}
+	if d := e.Terms.Reminders.Undecided; d > 0 {
+		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUndecided, Due: now.Add(d)})
+	}
+	return effects, nil
+}
+
+func (g *Grant) approve(e Approve, now time.Time) ([]Effect, error) {
+	if err := g.mayDecide(e.By, "approve"); err != nil {
+		return nil, err
+	}
+	if due := g.RequestedAt.Add(g.Terms.Undecided); g.Terms.Undecided > 0 && !now.Before(due) {
+		return nil, Refuse(WrongPhase, "%s has lapsed: nobody had decided in %s. Nothing changed. Ask @%s to request it again.", g.ID, FormatDuration(g.Terms.Undecided), g.Requester)
+	}
+	if g.ApprovedBy(e.By.User) {
+		return nil, Refuse(AlreadyApproved, "You have approved %s already; it needs %s, from somebody else. Nothing changed.", g.ID, approvals(g.Missing()))
+	}
+	g.Approvals = append(g.Approvals, Approval{By: e.By.User, At: now})
+	g.tell(now, e.By, "approved %s", FormatDuration(g.Duration))
+	if g.Missing() > 0 {
+		return []Effect{card(now)}, nil
+	}
+	g.Phase = Opening
+	g.DecidedAt = now
+	g.Opening = steps(StepCheck, StepLogging, StepHardStop, StepTrust)
+	return append(
+		g.quiet(),
+		card(now),
+		Effect{Kind: DoOpen, Due: now},
+		// From here on the end is owed, whatever becomes of the opening.
+		Effect{Kind: DoExpire, Due: now.Add(OpeningLimit)},
+	), nil
+}
+
+// quiet takes back every timer of the phase that is being left.
+func (g *Grant) quiet() []Effect {
+	out := []Effect{
+		{Kind: DoCheck, Cancel: true},
+		{Kind: DoLapse, Cancel: true},
+		{Kind: DoRemind, Arg: RemindUndecided, Cancel: true},
+		{Kind: DoRemind, Arg: RemindUnsent, Cancel: true},
+		{Kind: DoRemind, Arg: RemindStillOpen, Cancel: true},
+	}
+	for _, d := range g.Terms.Reminders.BeforeEnd {
+		out = append(out, Effect{Kind: DoRemind, Arg: beforeEnd(d), Cancel: true})
+	}
+	return out
+}
+
+func beforeEnd(d time.Duration) string { return RemindBeforeEnd + ":" + d.String() }
+
+// decide ends a request that was never opened.
+func (g *Grant) decide(to Phase, by Actor, now time.Time, say string) []Effect {
+	g.Phase = to
+	g.DecidedAt = now
+	g.DecidedBy = Actor{Kind: by.Kind, User: by.User, Name: by.Name}
+	return append(g.quiet(), card(now), Effect{Kind: DoSay, Arg: say, Due: now})
+}
+
+func (g *Grant) revoke(e Revoke, now time.Time) ([]Effect, error) {
+	if err := g.mayRevoke(e.By); err != nil {
+		return nil, err
+	}
+	if g.Phase == Requested {
+		g.tell(now, e.By, "withdrew the request")
+		return g.decide(Withdrawn, e.By, now, SayWithdrawn), nil
+	}
+	why := "revoked by " + mention(e.By)
+	if w := Clean(e.Why, MaxReason); w != "" {
+		why += ": " + w
+	}
+	g.tell(now, e.By, "revoked access")
+	return append(g.close(e.By, why, now), Effect{Kind: DoSay, Arg: SayClosing, Due: now}), nil
+}
+
+// close begins the closing. Nothing leads out of it but the proof.
+func (g *Grant) close(by Actor, why string, now time.Time) []Effect {
+	g.Phase = Closing
+	g.Ending = &Ending{
+		Since: now, By: Actor{Kind: by.Kind, User: by.User, Name: by.Name}, Why: why,
+		Steps: steps(StepTrust, StepCredentials, StepSessions, StepProof),
+	}
+	return append(
+		g.quiet(),
+		Effect{Kind: DoOpen, Cancel: true},
+		Effect{Kind: DoExpire, Cancel: true},
+		Effect{Kind: DoClose, Due: now},
+		card(now),
+	)
+}
+
+func (g *Grant) markSent(e MarkSent, now time.Time) ([]Effect, error) {
+	if err := g.mayMarkSent(e.By); err != nil {
+		return nil, err
+	}
+	if !g.SentAt.IsZero() {
+		return nil, Refuse(WrongPhase, "@%s marked the confirmation of %s as sent already, at %s. Nothing changed.", g.SentBy, g.ID, g.SentAt.Format("15:04 UTC"))
+	}
+	g.SentAt, g.SentBy = now, e.By.User
+	g.tell(now, e.By, "told SingleStore Support")
+	return []Effect{card(now), {Kind: DoRemind, Arg: RemindUnsent, Cancel: true}}, nil
+}
+
+func setStep(list []Step, name string, state StepState, note string, now time.Time) bool {
+	for i := range list {
+		if list[i].Name != name {
+			continue
+		}
+		s := Step{Name: name, State: state, Note: note, At: now}
+		same := list[i].State == state && list[i].Note == note
+		if same {
+			return false
+		}
+		list[i] = s
+		return true
+	}
+	return false
+}
+
+func (g *Grant) stepChanged(e StepChanged, now time.Time) []Effect {
+	if e.Step == StepTrust {
+		g.Touched = true
+	}
+	if !setStep(g.Opening, e.Step, e.State, e.Note, now) {
+		return nil
+	}
+	return []Effect{card(now)}
+}
+
+func (g *Grant) openDone(e OpenDone, now time.Time) []Effect {
+	a := e.Access
+	g.Touched = true
+	g.Access = &a
+	if a.End.IsZero() || a.End.After(now.Add(g.Duration)) {
+		// What was read back is later than what was approved: not ours to keep.
+		g.tell(now, Self(), "found an end in AWS that nobody approved, and closes")
+		return append(g.close(Self(), "its end in AWS was not the approved one", now), Effect{Kind: DoSay, Arg: SayFailed, Due: now})
+	}
+	g.Phase = Open
+	g.OpenedAt = now
+	g.End = a.End.UTC()
+	g.OpenError = nil
+	for _, s := range g.Opening {
+		if s.State != Done {
+			setStep(g.Opening, s.Name, Done, s.Note, now)
+		}
+	}
+	g.tell(now, Self(), "opened access until %s", g.End.Format("2006-01-02 15:04:05 UTC"))
+	effects := []Effect{
+		{Kind: DoOpen, Cancel: true},
+		{Kind: DoExpire, Due: g.End},
+		card(now),
+		{Kind: DoSay, Arg: SayOpened, Due: now},
+	}
+	for _, d := range g.Terms.Reminders.BeforeEnd {
+		if at := g.End.Add(-d); d > 0 && at.After(now) {
+			effects = append(effects, Effect{Kind: DoRemind, Arg: beforeEnd(d), Due: at})
+		}
+	}
+	if d := g.Terms.Reminders.StillOpen; d > 0 && now.Add(d).Before(g.End) {
+		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindStillOpen, Due: now.Add(d)})
+	}
+	if d := g.Terms.Reminders.Unsent; d > 0 && now.Add(d).Before(g.End) {
+		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUnsent, Due: now.Add(d)})
+	}
+	return effects
+}
+
+func (g *Grant) endDue(now time.Time) []Effect {
+	if g.Phase == Opening {
+		limit := g.DecidedAt.Add(OpeningLimit)
+		if now.Before(limit) {
+			return []Effect{{Kind: DoExpire, Due: limit}}
+		}
+		g.tell(now, Self(), "gave up opening after %s", FormatDuration(OpeningLimit))
+		if g.OpenError == nil {
+			g.OpenError = &Trouble{Kind: Unknown, Step: StepCheck, Text: fmt.Sprintf("AWS did not answer within %s.", FormatDuration(OpeningLimit)), Remedy: "Request access again once AWS answers."}
+		}
+		return append(g.close(Self(), "it could not be opened within "+FormatDuration(OpeningLimit), now), Effect{Kind: DoSay, Arg: SayFailed, Due: now})
+	}
+	if now.Before(g.End) {
+		return []Effect{{Kind: DoExpire, Due: g.End}}
+	}
+	g.tell(now, Self(), "closes access: its time is up")
+	return g.close(Self(), "its time was up", now)
+}
+
+func (g *Grant) remind(name string, now time.Time) []Effect {
+	say := func(arg string) Effect { return Effect{Kind: DoSay, Arg: arg, Due: now, Once: true} }
+	kind, arg, _ := strings.Cut(name, ":")
+	r := g.Terms.Reminders
+	switch {
+	case kind == RemindUndecided && g.Phase == Requested && r.Undecided > 0:
+		g.Nudges++
+		effects := []Effect{say(fmt.Sprintf("%s:%d", RemindUndecided, g.Nudges))}
+		// Each later one waits twice as long.
+		wait := r.Undecided << min(g.Nudges, 16)
+		if at := now.Add(wait); wait > 0 && (g.Terms.Undecided == 0 || at.Before(g.RequestedAt.Add(g.Terms.Undecided))) {
+			effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUndecided, Due: at})
+		}
+		return effects
+	case kind == RemindBeforeEnd && g.Phase == Open:
+		if d, err := time.ParseDuration(arg); err != nil || now.Before(g.End.Add(-d)) || !now.Before(g.End) {
+			return nil
+		}
+		return []Effect{say(name)}
+	case kind == RemindStillOpen && g.Phase == Open && r.StillOpen > 0 && now.Before(g.End):
+		n := int(now.Sub(g.OpenedAt) / r.StillOpen)
+		effects := []Effect{say(fmt.Sprintf("%s:%d", RemindStillOpen, n))}
+		if at := now.Add(r.StillOpen); at.Before(g.End) {
+			effects = append(effects, Effect{Kind: DoRemind, Arg: RemindStillOpen, Due: at})
+		}
+		return effects
+	case kind == RemindUnsent && g.Phase == Open && g.SentAt.IsZero() && now.Before(g.End):
+		return []Effect{say(RemindUnsent)}
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,156 @@
+package grant
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// lookAgain is how often the sessions are listed while closing.
+const lookAgain = 5 * time.Second
+
+// tellAfter is the number of failing rounds in a row after which the channel is
+// told, and then again every time it has failed tellAgain times more.
+const (
+	tellAfter = 3
+	tellAgain = 60
+)
+
+// closeRound takes in what one round of closing found, and decides: proven, or
+// another round.
+func (g *Grant) closeRound(r Round, now time.Time) []Effect {
+	e := g.Ending
+	before := slices.Clone(e.Steps)
+	e.Rounds++
+	e.Removed = append(e.Removed, r.Removed...)
+	for _, s := range r.Ended {
+		if !slices.ContainsFunc(e.Ended, func(o Session) bool { return o.ID == s.ID }) {
+			e.Ended = append(e.Ended, s)
+		}
+	}
+	e.StillTrusted = r.StillTrusted
+	if len(r.Removed) > 0 {
+		g.tell(now, Self(), "removed from the trust policy: %s", strings.Join(r.Removed, "; "))
+	}
+	if len(r.Ended) > 0 {
+		ids := make([]string, len(r.Ended))
+		for i, s := range r.Ended {
+			ids[i] = s.ID
+		}
+		g.tell(now, Self(), "ended sessions: %s", strings.Join(ids, ", "))
+	}
+
+	if r.Trust.Done && (e.TrustGoneAt.IsZero() || len(r.Removed) > 0) {
+		e.TrustGoneAt = now
+		e.Empty = 0 // whoever came in until now may have left a session
+	}
+	if r.Credentials.Done {
+		e.CutOff = r.CutOff
+	}
+	switch {
+	case !r.Sessions.Done:
+	case len(r.Live) > 0:
+		e.Empty = 0
+	default:
+		e.Empty++
+	}
+
+	if r.Trust.Trouble != nil || r.Credentials.Trouble != nil || r.Sessions.Trouble != nil {
+		e.Failing++
+	} else {
+		e.Failing = 0
+	}
+
+	g.showRound(r, now)
+	if g.proven(r, now) {
+		setStep(e.Steps, StepProof, Done, "read back from AWS", now)
+		g.Phase = Closed
+		g.ClosedAt = now
+		g.tell(now, Self(), "closed access, proven in %s", FormatDuration(now.Sub(e.Since)))
+		return []Effect{
+			{Kind: DoClose, Cancel: true},
+			card(now),
+			{Kind: DoSay, Arg: SayProof, Due: now},
+		}
+	}
+
+	effects := []Effect{{Kind: DoClose, Due: now.Add(g.nextLook(now))}}
+	if !slices.EqualFunc(before, e.Steps, func(a, b Step) bool { return a.State == b.State && a.Note == b.Note }) {
+		effects = append(effects, card(now))
+	}
+	if n := e.Failing - tellAfter; n >= 0 && n%tellAgain == 0 {
+		effects = append(effects, Effect{Kind: DoSay, Arg: fmt.Sprintf("%s:%d", SayStuck, e.Rounds), Due: now})
+	}
+	return effects
+}
+
+// proven reports whether this round is the proof: everything was read back in
+// it, and nothing was left to do for long enough.
+func (g *Grant) proven(r Round, now time.Time) bool {
+	e := g.Ending
+	if !r.Trust.Done || e.TrustGoneAt.IsZero() {
+		return false
+	}
+	if r.Credentials.Skipped && r.Sessions.Skipped {
+		// Nothing was ever opened, or the principal's access goes on under
+		// another grant: then the statement's absence is all there is to prove.
+		return true
+	}
+	settled := e.TrustGoneAt.Add(g.Terms.Settle)
+	return r.Credentials.Done && !e.CutOff.Before(settled) &&
+		r.Sessions.Done && len(r.Live) == 0 && e.Empty >= 2 && !now.Before(settled)
+}
+
+func (g *Grant) nextLook(now time.Time) time.Duration {
+	e := g.Ending
+	if e.Failing > 0 {
+		return Backoff(e.Failing)
+	}
+	wait := max(min(lookAgain, g.Terms.Settle/4), 10*time.Millisecond)
+	if left := e.TrustGoneAt.Add(g.Terms.Settle).Sub(now); e.Empty >= 1 && left > 0 && left < wait {
+		wait = left
+	}
+	return wait
+}
+
+// showRound puts the round into the steps that people see.
+func (g *Grant) showRound(r Round, now time.Time) {
+	e := g.Ending
+	show := func(step string, o Outcome, done string) {
+		switch {
+		case o.Trouble != nil:
+			setStep(e.Steps, step, Failing, o.Trouble.Text, now)
+		case o.Skipped:
+			setStep(e.Steps, step, Done, o.Note, now)
+		case o.Done:
+			setStep(e.Steps, step, Done, done, now)
+		default:
+			setStep(e.Steps, step, Running, o.Note, now)
+		}
+	}
+	show(StepTrust, r.Trust, r.Trust.Note)
+	show(StepCredentials, r.Credentials, "everything issued before now is refused")
+	switch {
+	case r.Sessions.Trouble != nil || r.Sessions.Skipped:
+		show(StepSessions, r.Sessions, "")
+	default:
+		note := "none seen"
+		if n := len(e.Ended); n == 1 {
+			note = "1 ended"
+		} else if n > 1 {
+			note = fmt.Sprintf("%d ended", n)
+		}
+		state := Done
+		if e.Empty < 2 || now.Before(e.TrustGoneAt.Add(g.Terms.Settle)) || e.TrustGoneAt.IsZero() {
+			state = Running
+			if !e.TrustGoneAt.IsZero() {
+				note += ", watching until " + e.TrustGoneAt.Add(g.Terms.Settle).Format("15:04:05 UTC")
+			}
+		}
+		setStep(e.Steps, StepSessions, state, note, now)
+	}
+	if e.Rounds == 1 {
+		setStep(e.Steps, StepProof, Waiting, "", now)
+	}
+}
