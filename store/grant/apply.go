@@ -82,7 +82,7 @@ func (g Grant) mayRevoke(by Actor) error {
 
 func (g Grant) mayMarkSent(by Actor) error {
 	if by.Kind != Person || (by.User != g.Requester && !by.Approver && !by.Revoker) {
-		return Refuse(NotAllowed, "Only @%s who asked for %s, or an approver, may mark the confirmation as sent. Nothing changed.", g.Requester, g.ID)
+		return Refuse(NotAllowed, "Only @%s who asked for %s, or an approver, may mark the confirmation as sent. Nothing changed. Ask one of them.", g.Requester, g.ID)
 	}
 	return nil
 }
@@ -92,7 +92,21 @@ func (g Grant) tooLate(ev Event) error {
 	if ev.Actor().Kind == Bot {
 		return &Moot{Event: string(ev.Kind()), Phase: name(g.Phase)}
 	}
-	return Refuse(WrongPhase, "%s Nothing changed.", g.Standing())
+	return Refuse(WrongPhase, "%s Nothing changed. %s", g.Standing(), g.instead())
+}
+
+// instead says what a person can do about a grant that stands where it does.
+func (g Grant) instead() string {
+	switch g.Phase {
+	case Requested:
+		return "Wait until it is open."
+	case Opening, Open:
+		return fmt.Sprintf("To end it, press Revoke now, or `/breakglass revoke %s`.", g.ID)
+	case Closing:
+		return "It goes on closing by itself; its card shows each step."
+	default:
+		return "For new access, request it: `/breakglass grant`."
+	}
 }
 
 // Standing says in a sentence where the grant stands and who brought it there.
@@ -183,11 +197,13 @@ func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
 	case OpenDelayed:
 		g.OpenTries++
 		t := e.Trouble
+		t.Cause = nil // for the log only
 		g.OpenError = &t
 		setStep(g.Opening, t.Step, Failing, t.Text, now)
 		return []Effect{card(now), {Kind: DoOpen, Due: now.Add(e.Wait)}}, nil
 	case OpenFailed:
 		t := e.Trouble
+		t.Cause = nil // for the log only
 		g.OpenError = &t
 		setStep(g.Opening, t.Step, Failing, t.Text, now)
 		g.tell(now, Self(), "could not open access: %s", t.Text)
@@ -197,6 +213,9 @@ func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
 	case CloseRound:
 		return g.closeRound(e.Round, now), nil
 	case LapseDue:
+		if g.Terms.Undecided <= 0 {
+			return nil, nil
+		}
 		if due := g.RequestedAt.Add(g.Terms.Undecided); now.Before(due) {
 			return []Effect{{Kind: DoLapse, Due: due}}, nil
 		}
@@ -217,8 +236,9 @@ func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
 func card(now time.Time) Effect { return Effect{Kind: DoCard, Due: now} }
 
 func (g *Grant) request(e Request, now time.Time) ([]Effect, error) {
-	if !e.By.Requester {
-		return nil, Refuse(NotAllowed, "You are not among the people who may ask for access here. Nothing was requested.")
+	if e.By.Kind != Person || e.By.User == "" || !e.By.Requester {
+		// Without a person there would be nobody whose approval does not count.
+		return nil, Refuse(NotAllowed, "You are not among the people who may ask for access here. Nothing was requested. Ask someone who is.")
 	}
 	*g = Grant{
 		ID: g.ID, Phase: Requested, Token: e.Token,
@@ -326,7 +346,7 @@ func (g *Grant) markSent(e MarkSent, now time.Time) ([]Effect, error) {
 		return nil, err
 	}
 	if !g.SentAt.IsZero() {
-		return nil, Refuse(WrongPhase, "@%s marked the confirmation of %s as sent already, at %s. Nothing changed.", g.SentBy, g.ID, g.SentAt.Format("15:04 UTC"))
+		return nil, Refuse(WrongPhase, "@%s marked the confirmation of %s as sent already, at %s. Nothing changed, and nothing is left to do.", g.SentBy, g.ID, g.SentAt.Format("15:04 UTC"))
 	}
 	g.SentAt, g.SentBy = now, e.By.User
 	g.tell(now, e.By, "told SingleStore Support")
@@ -363,10 +383,18 @@ func (g *Grant) openDone(e OpenDone, now time.Time) []Effect {
 	a := e.Access
 	g.Touched = true
 	g.Access = &a
-	if a.End.IsZero() || a.End.After(now.Add(g.Duration)) {
+	switch {
+	case a.End.IsZero() || a.End.After(now.Add(g.Duration)):
 		// What was read back is later than what was approved: not ours to keep.
+		g.OpenError = &Trouble{Kind: Refused, Step: StepTrust, Text: "The end that stands in AWS is not the approved one.", Remedy: "Look at the role's trust policy for a change that was made meanwhile, then request access again."}
 		g.tell(now, Self(), "found an end in AWS that nobody approved, and closes")
 		return append(g.close(Self(), "its end in AWS was not the approved one", now), Effect{Kind: DoSay, Arg: SayFailed, Due: now})
+	case !a.End.After(now):
+		// The bot was away for longer than the access: nobody is told that it is
+		// open.
+		g.OpenError = &Trouble{Kind: Unknown, Step: StepTrust, Text: "Its time was up before it was seen open.", Remedy: "Request access again, for longer."}
+		g.tell(now, Self(), "closes access: its time was up before it was seen open")
+		return append(g.close(Self(), "its time was up before it was seen open", now), Effect{Kind: DoSay, Arg: SayFailed, Due: now})
 	}
 	g.Phase = Open
 	g.OpenedAt = now
@@ -426,14 +454,19 @@ func (g *Grant) remind(name string, now time.Time) []Effect {
 		g.Nudges++
 		effects := []Effect{say(fmt.Sprintf("%s:%d", RemindUndecided, g.Nudges))}
 		// Each later one waits twice as long.
-		wait := r.Undecided << min(g.Nudges, 16)
-		if at := now.Add(wait); wait > 0 && (g.Terms.Undecided == 0 || at.Before(g.RequestedAt.Add(g.Terms.Undecided))) {
+		shift := min(g.Nudges, 16)
+		wait := r.Undecided << shift
+		if at := now.Add(wait); wait>>shift == r.Undecided && (g.Terms.Undecided == 0 || at.Before(g.RequestedAt.Add(g.Terms.Undecided))) {
 			effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUndecided, Due: at})
 		}
 		return effects
 	case kind == RemindBeforeEnd && g.Phase == Open:
-		if d, err := time.ParseDuration(arg); err != nil || now.Before(g.End.Add(-d)) || !now.Before(g.End) {
+		d, err := time.ParseDuration(arg)
+		if err != nil || !now.Before(g.End) {
 			return nil
+		}
+		if at := g.End.Add(-d); now.Before(at) { // the clock was set back
+			return []Effect{{Kind: DoRemind, Arg: name, Due: at}}
 		}
 		return []Effect{say(name)}
 	case kind == RemindStillOpen && g.Phase == Open && r.StillOpen > 0 && now.Before(g.End):

@@ -23,7 +23,11 @@ func (g *Grant) closeRound(r Round, now time.Time) []Effect {
 	e := g.Ending
 	before := slices.Clone(e.Steps)
 	e.Rounds++
-	e.Removed = append(e.Removed, r.Removed...)
+	for _, what := range r.Removed {
+		if !slices.Contains(e.Removed, what) { // what comes back each round is kept once
+			e.Removed = append(e.Removed, what)
+		}
+	}
 	for _, s := range r.Ended {
 		if !slices.ContainsFunc(e.Ended, func(o Session) bool { return o.ID == s.ID }) {
 			e.Ended = append(e.Ended, s)
@@ -41,19 +45,23 @@ func (g *Grant) closeRound(r Round, now time.Time) []Effect {
 		g.tell(now, Self(), "ended sessions: %s", strings.Join(ids, ", "))
 	}
 
-	if r.Trust.Done && (e.TrustGoneAt.IsZero() || len(r.Removed) > 0) {
+	switch {
+	case !r.Trust.Done:
+		// It came back, or could not be read: then it may have. Whoever came in by
+		// it may have credentials and a session, so everything is watched anew.
+		e.TrustGoneAt = time.Time{}
+		e.Empty = 0
+	case e.TrustGoneAt.IsZero() || len(r.Removed) > 0:
 		e.TrustGoneAt = now
 		e.Empty = 0 // whoever came in until now may have left a session
 	}
 	if r.Credentials.Done {
 		e.CutOff = r.CutOff
 	}
-	switch {
-	case !r.Sessions.Done:
-	case len(r.Live) > 0:
-		e.Empty = 0
-	default:
+	if r.Sessions.Done && len(r.Live) == 0 {
 		e.Empty++
+	} else {
+		e.Empty = 0 // one was live, or nobody looked
 	}
 
 	if r.Trust.Trouble != nil || r.Credentials.Trouble != nil || r.Sessions.Trouble != nil {
@@ -92,14 +100,17 @@ func (g *Grant) proven(r Round, now time.Time) bool {
 	if !r.Trust.Done || e.TrustGoneAt.IsZero() {
 		return false
 	}
-	if r.Credentials.Skipped && r.Sessions.Skipped {
+	if r.Credentials.Skipped && r.Sessions.Skipped && (!g.Touched || len(r.StillTrusted) > 0) {
 		// Nothing was ever opened, or the principal's access goes on under
 		// another grant: then the statement's absence is all there is to prove.
 		return true
 	}
+	// Any other reason to skip a step, such as a role that is gone, stands for
+	// that step alone, and never for the waiting.
 	settled := e.TrustGoneAt.Add(g.Terms.Settle)
-	return r.Credentials.Done && !e.CutOff.Before(settled) &&
-		r.Sessions.Done && len(r.Live) == 0 && e.Empty >= 2 && !now.Before(settled)
+	credentials := r.Credentials.Skipped || (r.Credentials.Done && !e.CutOff.Before(settled))
+	sessions := r.Sessions.Skipped || (r.Sessions.Done && len(r.Live) == 0 && e.Empty >= 2)
+	return credentials && sessions && !now.Before(settled)
 }
 
 func (g *Grant) nextLook(now time.Time) time.Duration {
@@ -132,14 +143,14 @@ func (g *Grant) showRound(r Round, now time.Time) {
 	show(StepTrust, r.Trust, r.Trust.Note)
 	show(StepCredentials, r.Credentials, "everything issued before now is refused")
 	switch {
-	case r.Sessions.Trouble != nil || r.Sessions.Skipped:
+	case r.Sessions.Trouble != nil || r.Sessions.Skipped || !r.Sessions.Done:
 		show(StepSessions, r.Sessions, "")
 	default:
 		note := "none seen"
-		if n := len(e.Ended); n == 1 {
-			note = "1 ended"
-		} else if n > 1 {
+		if n := len(e.Ended); n > 0 {
 			note = fmt.Sprintf("%d ended", n)
+		} else if n := len(r.Live); n > 0 {
+			note = fmt.Sprintf("%d still live", n)
 		}
 		state := Done
 		if e.Empty < 2 || now.Before(e.TrustGoneAt.Add(g.Terms.Settle)) || e.TrustGoneAt.IsZero() {

@@ -188,7 +188,7 @@ func (g Grant) clone() Grant {
 // Live reports whether the grant may have access in AWS, now or soon.
 func (g Grant) Live() bool { return g.Phase == Opening || g.Phase == Open || g.Phase == Closing }
 
-// Waiting is how many approvals are still needed.
+// Missing is how many approvals are still needed.
 func (g Grant) Missing() int { return max(g.Terms.Approvals-len(g.Approvals), 0) }
 
 // ApprovedBy reports whether the person's approval is counted.

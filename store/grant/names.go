@@ -92,6 +92,8 @@ func ParseRoleARN(s string) (RoleARN, error) {
 		return "", fmt.Errorf("it names a user, not a role")
 	case strings.Contains(s, ":instance-profile/"):
 		return "", fmt.Errorf("it names an instance profile, not a role")
+	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", fmt.Errorf("it has characters that no role ARN has, perhaps invisible ones or curly quotes")
 	case len(s) > 600:
 		return "", fmt.Errorf("it is longer than any role ARN")
 	default:

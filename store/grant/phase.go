@@ -56,7 +56,7 @@ var transitions = map[Phase]map[Kind][]Phase{
 		KindStepChanged: {Opening},
 		KindOpenDelayed: {Opening},
 		KindOpenFailed:  {Closing},
-		KindOpenDone:    {Open},
+		KindOpenDone:    {Open, Closing},
 		KindRevoke:      {Closing},
 		KindEndDue:      {Opening, Closing},
 		KindCardPosted:  {Opening},

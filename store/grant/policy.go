@@ -140,14 +140,14 @@ func (p Policy) Request(by Actor, ask Ask, token string) (Request, error) {
 		}
 	}
 
-	ticket := Clean(ask.Ticket, MaxTicket+1)
+	ticket := Clean(ask.Ticket, MaxTicket+2)
 	switch {
 	case ticket == "":
 		say(BadRequest, "Name SingleStore's ticket: ticket=48213.")
 	case len([]rune(ticket)) > MaxTicket:
 		say(BadRequest, "The ticket may have %d characters at most.", MaxTicket)
 	}
-	reason := Clean(ask.Reason, MaxReason+1)
+	reason := Clean(ask.Reason, MaxReason+2)
 	switch {
 	case reason == "":
 		say(BadRequest, "Say why: reason=… (it takes the rest of the line).")
@@ -223,7 +223,8 @@ func quoted(s string) string {
 
 // Clean makes typed text safe to keep and to show on one line: line breaks and
 // tabs become spaces; control characters, bidirectional controls and other
-// invisible format characters go; it is cut at limit characters.
+// invisible characters go; it is cut at limit characters. It neither begins nor
+// ends with a space, so a text that is cut may be one shorter than the limit.
 func Clean(s string, limit int) string {
 	var b strings.Builder
 	n := 0
@@ -233,18 +234,20 @@ func Clean(s string, limit int) string {
 		case unicode.IsSpace(r):
 			space = b.Len() > 0
 			continue
-		case r == unicode.ReplacementChar, unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Co, r):
+		case r == unicode.ReplacementChar, unicode.IsControl(r), unicode.In(r, unicode.Cf, unicode.Co, unicode.Other_Default_Ignorable_Code_Point),
+			unicode.Is(unicode.Variation_Selector, r), r == '\u2800':
 			continue
 		}
+		need := 1
 		if space {
-			if n++; n > limit {
-				break
-			}
+			need = 2
+		}
+		if n += need; n > limit {
+			break
+		}
+		if space {
 			b.WriteByte(' ')
 			space = false
-		}
-		if n++; n > limit {
-			break
 		}
 		b.WriteRune(r)
 	}

@@ -1,0 +1,95 @@
+package actions
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"breakglass/store/grant"
+)
+
+// A lock is a mutex that one can stop waiting for.
+type lock chan struct{}
+
+func newLock() lock { return make(lock, 1) }
+
+func (l lock) take(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l lock) give() { <-l }
+
+// roleWork is who is changing a role just now. IAM has no conditional writes:
+// UpdateAssumeRolePolicy and PutRolePolicy overwrite whole documents (IAM API
+// Reference), so two of our own read-change-write sections on one role must
+// never overlap. lock is held for such a section only, never while waiting for
+// a grant to settle.
+type roleWork struct {
+	lock lock
+
+	mu sync.Mutex
+	// opening holds the ends of grants that have passed the hard stop and whose
+	// statement is not yet in the trust policy: nobody else can know of them.
+	opening map[grant.ID]time.Time
+	// leaving holds the removals that wait for the lock. Who holds it carries
+	// them all out in one write.
+	leaving map[grant.ID]*removal
+	// cut is the newest cut-off that was written here, and when.
+	cut     time.Time
+	cutDone time.Time
+	// gone is when a statement was last removed here.
+	gone time.Time
+}
+
+// work returns the role's entry. Role names are unique in an account without
+// regard to case (IAM User Guide, "IAM and AWS STS quotas"), so ARNs are too.
+func (a *AWS) work(roleARN string) *roleWork {
+	key := strings.ToLower(roleARN)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w, ok := a.roles[key]
+	if !ok {
+		w = &roleWork{
+			lock:    newLock(),
+			opening: make(map[grant.ID]time.Time),
+			leaving: make(map[grant.ID]*removal),
+		}
+		a.roles[key] = w
+	}
+	return w
+}
+
+// regionLock is the lock on what a whole region of an account shares: the
+// Session Manager preferences.
+func (a *AWS) regionLock(c Cell) lock {
+	key := string(c.Account) + "/" + c.Region
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l, ok := a.regions[key]
+	if !ok {
+		l = newLock()
+		a.regions[key] = l
+	}
+	return l
+}
+
+// pause waits, or returns why it stopped waiting.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

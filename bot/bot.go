@@ -1,0 +1,217 @@
+package bot
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/slack-go/slack"
+	"golang.org/x/sync/errgroup"
+
+	"breakglass/store"
+	"breakglass/store/grant"
+)
+
+// AWS is what the bot asks to be done to a cell. Every method may be called
+// again after a crash at any point, does no harm then, and returns promptly when
+// the context ends.
+type AWS interface {
+	// Check looks, and changes nothing. What cannot be read is a finding.
+	Check(ctx context.Context, g grant.Grant) grant.Report
+	// Open opens access and reads it back. Before each step and after it, step
+	// is called; when step answers an error, opening stops there with that
+	// error. Any other error is a *grant.Trouble. Others are the other live
+	// grants in the same AWS account.
+	Open(ctx context.Context, g grant.Grant, others []grant.Grant, step func(grant.StepChanged) error) (grant.Access, error)
+	// Close does one round of closing: every step is tried, and read back.
+	Close(ctx context.Context, g grant.Grant, others []grant.Grant) grant.Round
+}
+
+// Circle is a set of people: users, and the members of user groups.
+type Circle struct {
+	Users  []grant.UserID
+	Groups []grant.GroupID
+}
+
+// Empty reports whether nobody is named.
+func (c Circle) Empty() bool { return len(c.Users) == 0 && len(c.Groups) == 0 }
+
+// People says who may do what. An empty Requesters means any full member of the
+// team; the others mean nobody when they are empty.
+type People struct {
+	Approvers, Requesters, Revokers Circle
+}
+
+// Options are what a Bot is made of. All but Team, HTTPClient and Dialer are
+// required.
+type Options struct {
+	Channel  grant.ChannelID // where requests are posted and decided
+	Team     string          // empty: the token's own team
+	APIURL   string          // ends in /
+	BotToken string          // xoxb-…
+	AppToken string          // xapp-…
+	People   People
+	Policy   grant.Policy
+	Store    *store.Store
+	AWS      AWS
+	Log      *slog.Logger
+
+	HTTPClient *http.Client      // nil: one with a timeout
+	Dialer     *websocket.Dialer // nil: slack-go's
+}
+
+// Bot is the running conversation.
+type Bot struct {
+	o      Options
+	log    *slog.Logger
+	api    *slack.Client
+	people *directory
+	posts  *poster
+	gate   *openGate
+	socks  []*socket
+	work   *worker
+
+	mu    sync.Mutex
+	team  string // known after auth.test
+	appID string // known after the first hello
+
+	hands hands
+}
+
+// New checks the options and makes a bot; nothing is contacted yet.
+func New(o Options) (*Bot, error) {
+	var missing []error
+	for _, f := range []struct {
+		name string
+		ok   bool
+	}{
+		{"Channel", o.Channel != ""},
+		{"APIURL", o.APIURL != ""},
+		{"BotToken", o.BotToken != ""},
+		{"AppToken", o.AppToken != ""},
+		{"Store", o.Store != nil},
+		{"AWS", o.AWS != nil},
+		{"Log", o.Log != nil},
+	} {
+		if !f.ok {
+			missing = append(missing, fmt.Errorf("bot: option %s is missing", f.name))
+		}
+	}
+	if err := errors.Join(missing...); err != nil {
+		return nil, err
+	}
+	b := &Bot{o: o, log: o.Log, team: o.Team}
+	client := o.HTTPClient
+	if client == nil {
+		client = &http.Client{} // slack-go's own has no timeout
+	} else {
+		c := *client
+		client = &c
+	}
+	if client.Timeout == 0 {
+		client.Timeout = 15 * time.Second
+	}
+	b.gate = &openGate{next: client.Transport}
+	client.Transport = b.gate
+	b.api = slack.New(
+		o.BotToken,
+		slack.OptionAppLevelToken(o.AppToken),
+		slack.OptionAPIURL(o.APIURL),
+		slack.OptionHTTPClient(client),
+		slack.OptionLog(log.New(io.Discard, "", 0)), // its debug lines carry tickets and payloads
+	)
+	b.people = newDirectory(b.api, o.People)
+	b.posts = newPoster(b.api, client)
+	for n := range connections {
+		b.socks = append(b.socks, newSocket(b, n))
+	}
+	b.work = newWorker(b)
+	return b, nil
+}
+
+// Run talks and works until the context ends, then finishes or safely leaves
+// what is in hand and returns nil. An error means that it cannot go on: it is a
+// plain sentence.
+func (b *Bot) Run(ctx context.Context) error {
+	group, gctx := errgroup.WithContext(ctx)
+	// AWS work and timers go on whether Slack answers or not.
+	group.Go(func() error { return b.work.run(gctx) })
+	group.Go(func() error {
+		if err := b.introduce(gctx); err != nil {
+			return err
+		}
+		sockets, sctx := errgroup.WithContext(gctx)
+		for _, s := range b.socks {
+			sockets.Go(func() error { return s.run(sctx) })
+		}
+		return sockets.Wait()
+	})
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// Ready answers nil while at least one socket has said hello and is still up.
+func (b *Bot) Ready() error {
+	for _, s := range b.socks {
+		if s.up() {
+			return nil
+		}
+	}
+	return errors.New("no socket to Slack is up")
+}
+
+// introduce learns who we are. Permanent refusals end the program; anything else
+// is tried again, for as long as it takes: Slack may be down while there is
+// access to be closed.
+func (b *Bot) introduce(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		who, err := b.api.AuthTestContext(ctx)
+		switch {
+		case err == nil && b.o.Team != "" && who.TeamID != b.o.Team:
+			return fmt.Errorf("the bot token belongs to the Slack team %s, but the configuration says slack.team: %s", who.TeamID, b.o.Team)
+		case err == nil:
+			b.mu.Lock()
+			b.team = who.TeamID
+			b.mu.Unlock()
+			b.people.home(who.TeamID)
+			b.log.Info("connected to Slack's Web API", "team", who.TeamID, "bot_user", who.UserID)
+			return nil
+		case ctx.Err() != nil:
+			return nil
+		}
+		if text, ok := permanent(err, "SLACK_BOT_TOKEN"); ok {
+			return errors.New(text)
+		}
+		wait := grant.Backoff(attempt)
+		b.log.Warn("Slack does not answer yet", "err", redact(err), "wait", wait)
+		if !sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// reference names one failure for a person and the log alike.
+func reference() string { return rand.Text()[:8] }
+
+// sleep waits, and answers false when the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

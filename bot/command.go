@@ -1,0 +1,259 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"breakglass/bot/view"
+	"breakglass/store/grant"
+)
+
+// command does one slash command and answers what the person sees. The text is
+// what was typed behind /breakglass.
+func (b *Bot) command(ctx context.Context, in intent, text string) (reply, error) {
+	verb, rest, _ := strings.Cut(tidy(text), " ")
+	rest = strings.TrimSpace(rest)
+	switch strings.ToLower(verb) {
+	case "", "status":
+		live, err := b.o.Store.Live()
+		if err != nil {
+			return reply{}, err
+		}
+		return reply{msg: view.Status(live, time.Now().UTC())}, nil
+	case "show":
+		g, err := b.named(rest, "show")
+		if err != nil {
+			return reply{}, err
+		}
+		return reply{msg: view.Show(g, time.Now().UTC())}, nil
+	case "help":
+		msg, ok := view.Help(strings.ToLower(rest))
+		if !ok {
+			return reply{}, b.noSuchCommand(rest)
+		}
+		return reply{msg: msg}, nil
+	case "grant":
+		return b.request(ctx, in, rest)
+	case "revoke":
+		return b.revoke(ctx, in, rest)
+	default:
+		return reply{}, b.noSuchCommand(verb)
+	}
+}
+
+func (b *Bot) noSuchCommand(word string) error {
+	word = grant.Clean(word, 40)
+	if near, ok := view.Nearest(word); ok {
+		return grant.Refuse(grant.BadRequest, "There is no command %q, so nothing happened. Did you mean `/breakglass %s`? `/breakglass help %s` shows how it is used.", word, near, near)
+	}
+	return grant.Refuse(grant.BadRequest, "There is no command %q, so nothing happened. `/breakglass help` lists the commands, for example `/breakglass status`.", word)
+}
+
+// named finds the grant that a person means by BG-7, bg-7 or 7.
+func (b *Bot) named(word, verb string) (grant.Grant, error) {
+	id, ok := grant.ParseID(word)
+	if !ok {
+		if word == "" {
+			return grant.Grant{}, grant.Refuse(grant.BadRequest, "Say which grant, for example `/breakglass %s BG-7`. `/breakglass status` lists them.", verb)
+		}
+		return grant.Grant{}, grant.Refuse(grant.BadRequest, "%q is not the id of a grant. Nothing changed. Ids look like BG-7; `/breakglass status` lists them.", grant.Clean(word, 40))
+	}
+	return b.o.Store.Grant(id)
+}
+
+// request makes a request from key=value words.
+func (b *Bot) request(ctx context.Context, in intent, words string) (reply, error) {
+	if words == "" {
+		return reply{}, grant.Refuse(grant.BadRequest, "Nothing was requested yet. Say what you need in one line, for example `/breakglass grant cell=%s arn=arn:aws:iam::111122223333:role/support ticket=48213 for=4h reason=stuck node pool`.", b.exampleCell())
+	}
+	ask, err := parseAsk(words)
+	if err != nil {
+		return reply{}, err
+	}
+	by, err := b.people.requester(ctx, in.user)
+	if err != nil {
+		return reply{}, err
+	}
+	ev, err := b.o.Policy.Request(by, ask, newToken())
+	if err != nil {
+		return reply{}, err
+	}
+	res, err := b.commit(in, 0, ev)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{msg: view.Requested(res.Grant, b.o.Channel)}, nil
+}
+
+func (b *Bot) exampleCell() string {
+	if len(b.o.Policy.Cells) > 0 {
+		return string(b.o.Policy.Cells[0].Name)
+	}
+	return "NAME"
+}
+
+// revoke closes one grant, all of a cell, or all.
+func (b *Bot) revoke(ctx context.Context, in intent, what string) (reply, error) {
+	live, err := b.o.Store.Live()
+	if err != nil {
+		return reply{}, err
+	}
+	open := make([]grant.Grant, 0, len(live))
+	for _, g := range live {
+		if g.Phase == grant.Opening || g.Phase == grant.Open {
+			open = append(open, g)
+		}
+	}
+	now := time.Now().UTC()
+	switch {
+	case strings.EqualFold(what, "all"):
+		if len(open) == 0 {
+			return reply{msg: view.Status(live, now)}, nil
+		}
+		return reply{msg: view.ConfirmAll(open, now)}, nil
+	case what == "" && len(open) == 1:
+		return b.revokeThese(ctx, in, open)
+	case what == "":
+		return reply{msg: view.Choose(open, now)}, nil
+	}
+	if _, ok := b.o.Policy.Cell(grant.CellName(what)); ok {
+		var there []grant.Grant
+		for _, g := range open {
+			if g.Cell == grant.CellName(what) {
+				there = append(there, g)
+			}
+		}
+		if len(there) == 0 {
+			return reply{}, grant.Refuse(grant.WrongPhase, "Nothing is open on %s. Nothing changed. `/breakglass status` shows what there is.", what)
+		}
+		return b.revokeThese(ctx, in, there)
+	}
+	if _, ok := grant.ParseID(what); !ok {
+		return reply{}, grant.Refuse(grant.BadRequest, "%q is neither the id of a grant nor a cell. Nothing changed. Say `/breakglass revoke BG-7`; `/breakglass status` lists what is open.", grant.Clean(what, 60))
+	}
+	g, err := b.named(what, "revoke")
+	if err != nil {
+		return reply{}, err
+	}
+	return b.revokeThese(ctx, in, []grant.Grant{g})
+}
+
+// revokeAll is the second half of `revoke all`, after the question.
+func (b *Bot) revokeAll(ctx context.Context, in intent) (reply, error) {
+	live, err := b.o.Store.Live()
+	if err != nil {
+		return reply{}, err
+	}
+	var open []grant.Grant
+	for _, g := range live {
+		if g.Phase == grant.Opening || g.Phase == grant.Open {
+			open = append(open, g)
+		}
+	}
+	if len(open) == 0 {
+		return reply{msg: view.Status(live, time.Now().UTC())}, nil
+	}
+	return b.revokeThese(ctx, in, open)
+}
+
+// revokeThese revokes each, and answers for all. One refusal does not keep the
+// others open.
+func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) (reply, error) {
+	var done []grant.Grant
+	var refused []error
+	for _, g := range grants {
+		by, err := b.people.closer(ctx, in.user, g)
+		if err != nil {
+			refused = append(refused, err)
+			continue
+		}
+		each := in
+		each.keys = make([]string, len(in.keys))
+		for i, k := range in.keys {
+			each.keys[i] = fmt.Sprintf("%s/%s", k, g.ID)
+		}
+		res, err := b.commit(each, g.ID, grant.Revoke{By: by})
+		if err != nil {
+			if _, ok := errors.AsType[*uncommitted](err); ok {
+				return reply{}, err
+			}
+			refused = append(refused, err)
+			continue
+		}
+		done = append(done, res.Grant)
+	}
+	if len(done) == 0 {
+		return reply{}, refused[0]
+	}
+	return reply{msg: view.Revoking(done, len(refused), b.o.Channel)}, nil
+}
+
+// tidy undoes what keyboards and Slack do to typed commands: entities, smart
+// quotes, dashes, spaces that do not break (docs.slack.dev, "Formatting
+// message text": only &, < and > are escaped, & last to be undone).
+func tidy(s string) string {
+	s = strings.NewReplacer(
+		"&lt;", "<", "&gt;", ">",
+		"\u00a0", " ", "\u202f", " ", "\u2009", " ", "\t", " ", "\r", " ", "\n", " ",
+		"“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'",
+	).Replace(s)
+	return strings.TrimSpace(strings.ReplaceAll(s, "&amp;", "&"))
+}
+
+// parseAsk reads key=value words; reason takes the rest of the line, so nothing
+// in it is ever taken for another key.
+func parseAsk(words string) (grant.Ask, error) {
+	var ask grant.Ask
+	fields := map[string]*string{"cell": &ask.Cell, "arn": &ask.ARN, "ticket": &ask.Ticket, "for": &ask.For, "reason": &ask.Reason}
+	seen := map[string]bool{}
+	for rest := strings.TrimSpace(words); rest != ""; rest = strings.TrimSpace(rest) {
+		word, after, _ := strings.Cut(rest, " ")
+		key, _, ok := strings.Cut(word, "=")
+		key = strings.ToLower(key)
+		field := fields[key]
+		if !ok || field == nil {
+			return ask, grant.Refuse(grant.BadRequest, "I do not understand %q, so nothing was requested. Write key=value words: cell, arn, ticket, for, and last reason, which takes the rest of the line. For example `/breakglass grant cell=helios-prod arn=arn:aws:iam::111122223333:role/support ticket=48213 for=4h reason=stuck node pool`.", grant.Clean(word, 60))
+		}
+		if seen[key] {
+			return ask, grant.Refuse(grant.BadRequest, "%s= is given twice, so nothing was requested. Give it once.", key)
+		}
+		seen[key] = true
+		value := rest[len(key)+1:]
+		if key == "reason" {
+			*field = unquote(value)
+			return ask, nil
+		}
+		if len(value) > 0 && (value[0] == '"' || value[0] == '\'') {
+			if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
+				*field, rest = value[1:1+end], value[end+2:]
+				continue
+			}
+		}
+		value, _, _ = strings.Cut(value, " ")
+		*field, rest = unquote(value), after
+	}
+	return ask, nil
+}
+
+// unquote takes off quotes around a value, and the angle brackets that Slack
+// puts around what it takes for a link: <text|text>.
+func unquote(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) >= 2 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0] {
+		s = s[1 : len(s)-1]
+	}
+	if strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">") && strings.Count(s, "<") == 1 {
+		inner := s[1 : len(s)-1]
+		if link, label, ok := strings.Cut(inner, "|"); ok {
+			inner = link
+			if !strings.Contains(link, "arn:") {
+				inner = label
+			}
+		}
+		s = inner
+	}
+	return s
+}

@@ -1,0 +1,268 @@
+package bot
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"breakglass/bot/view"
+	"breakglass/store"
+	"breakglass/store/grant"
+)
+
+// reply is what a person sees in answer, and nobody else.
+type reply struct {
+	msg view.Message
+}
+
+// payload is the body of an acknowledgement or of a response_url. slack.Msg is
+// not used for it: it carries empty metadata and null blocks.
+func (r reply) payload() map[string]any {
+	p := map[string]any{"response_type": "ephemeral", "text": r.msg.Text}
+	if len(r.msg.Blocks) > 0 {
+		p["blocks"] = json.RawMessage(r.msg.BlocksJSON())
+	}
+	return p
+}
+
+// largestAck is below the size at which Slack drops an acknowledgement without
+// a word: 20 kB (slackapi issue slack-go#1196).
+const largestAck = 19_000
+
+// slash handles a slash command.
+func (b *Bot) slash(ctx context.Context, env string, cmd slack.SlashCommand, ack func(any)) {
+	user := grant.UserID(cmd.UserID)
+	if err := b.ours(cmd.APIAppID, cmd.TeamID, ""); err != nil {
+		b.log.Warn("a command that is not for us was refused", "user", clip(cmd.UserID), "team", clip(cmd.TeamID))
+		ack(b.refusal("command", user, err).payload())
+		return
+	}
+	keys := []string{"envelope/" + env, click("slash", cmd.TriggerID, cmd.UserID, cmd.Command, cmd.Text)}
+	answer, err := b.command(ctx, intent{keys: keys, user: user, ref: reference()}, cmd.Text)
+	if err != nil {
+		var lost *uncommitted
+		if errors.As(err, &lost) {
+			// Not in the store: not acknowledged, and Slack tells the person.
+			b.log.Error("a command could not be stored", "ref", lost.ref, "user", user, "err", lost.cause)
+			return
+		}
+		answer = b.refusal("command", user, err)
+	}
+	body := answer.payload()
+	if js, err := json.Marshal(body); err != nil || len(js) > largestAck {
+		ack(nil)
+		b.whisper(ctx, cmd.ResponseURL, grant.ChannelID(cmd.ChannelID), user, answer)
+		return
+	}
+	ack(body)
+}
+
+// intent is one thing that a person wants, on its way to the store.
+type intent struct {
+	keys []string
+	user grant.UserID
+	ref  string
+}
+
+// interaction handles a click.
+func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionCallback, ack func(any)) {
+	user := grant.UserID(cb.User.ID)
+	tell := func(err error) {
+		answer := b.refusal("click", user, err)
+		ack(nil)
+		b.whisper(ctx, cb.ResponseURL, grant.ChannelID(cb.Channel.ID), user, answer)
+	}
+	if err := b.ours(cb.APIAppID, cb.Team.ID, cb.User.TeamID); err != nil {
+		b.log.Warn("a click that is not for us was refused", "user", clip(cb.User.ID), "team", clip(cb.Team.ID))
+		tell(err)
+		return
+	}
+	if cb.Type != slack.InteractionTypeBlockActions {
+		ack(nil)
+		return
+	}
+	if len(cb.ActionCallback.BlockActions) != 1 || cb.ActionCallback.BlockActions[0] == nil {
+		b.log.Warn("a click without exactly one action was set aside", "user", user, "actions", len(cb.ActionCallback.BlockActions))
+		ack(nil)
+		return
+	}
+	action := cb.ActionCallback.BlockActions[0]
+	in := intent{
+		keys: []string{"envelope/" + env, click("action", cb.TriggerID, cb.User.ID, action.ActionID, action.Value, action.ActionTs)},
+		user: user, ref: reference(),
+	}
+	answer, err := b.press(ctx, in, action.ActionID, action.Value)
+	var lost *uncommitted
+	switch {
+	case errors.As(err, &lost):
+		b.log.Error("a click could not be stored", "ref", lost.ref, "user", user, "err", lost.cause)
+	case err != nil:
+		tell(err)
+	default:
+		ack(nil)
+		if answer != nil {
+			b.whisper(ctx, cb.ResponseURL, grant.ChannelID(cb.Channel.ID), user, *answer)
+		}
+	}
+}
+
+// press does what a button says. The button's value is the opaque token of the
+// grant; everything else is looked up.
+func (b *Bot) press(ctx context.Context, in intent, action, value string) (*reply, error) {
+	if action == view.ActionRevokeAll {
+		r, err := b.revokeAll(ctx, in)
+		return &r, err
+	}
+	if len(value) > 64 {
+		return nil, unknownCard()
+	}
+	g, err := b.o.Store.ByToken(value)
+	if err != nil {
+		if refusal, ok := errors.AsType[*grant.Refusal](err); ok && refusal.Code == grant.NotFound {
+			return nil, unknownCard()
+		}
+		return nil, err
+	}
+	var ev grant.Event
+	switch action {
+	case view.ActionApprove:
+		by, err := b.people.approver(ctx, in.user)
+		if err != nil {
+			return nil, err
+		}
+		ev = grant.Approve{By: by}
+	case view.ActionDeny:
+		by, err := b.people.approver(ctx, in.user)
+		if err != nil {
+			return nil, err
+		}
+		ev = grant.Deny{By: by}
+	case view.ActionWithdraw:
+		ev = grant.Withdraw{By: grant.Actor{Kind: grant.Person, User: in.user}}
+	case view.ActionRevoke:
+		by, err := b.people.closer(ctx, in.user, g)
+		if err != nil {
+			return nil, err
+		}
+		ev = grant.Revoke{By: by}
+	case view.ActionMarkSent:
+		by, err := b.people.closer(ctx, in.user, g)
+		if err != nil {
+			return nil, err
+		}
+		ev = grant.MarkSent{By: by}
+	default:
+		b.log.Warn("a button that nobody made was pressed", "user", in.user, "action", clip(action))
+		return nil, unknownCard()
+	}
+	_, err = b.commit(in, g.ID, ev)
+	return nil, err
+}
+
+func unknownCard() error {
+	return grant.Refuse(grant.NotFound, "This card is of a grant that I do not know, so nothing changed. `/breakglass status` shows what there is.")
+}
+
+// commit has the store decide, and remember. What it refuses for people comes
+// back as a refusal; anything else means that nothing was stored.
+func (b *Bot) commit(in intent, id grant.ID, ev grant.Event) (store.Result, error) {
+	res, err := b.o.Store.Commit(store.Change{Keys: in.keys, Grant: id, Event: ev, Now: time.Now().UTC(), Ref: in.ref})
+	if err == nil {
+		if !res.Duplicate {
+			b.log.Info("decided", "ref", in.ref, "grant", res.Grant.ID.String(), "event", string(ev.Kind()), "by", ev.Actor().String(), "phase", string(res.Grant.Phase))
+		}
+		return res, nil
+	}
+	if refusal, ok := errors.AsType[*grant.Refusal](err); ok {
+		return res, refusal
+	}
+	return res, &uncommitted{ref: in.ref, cause: err}
+}
+
+// uncommitted says that the store took nothing in. Such an envelope is not
+// acknowledged.
+type uncommitted struct {
+	ref   string
+	cause error
+}
+
+func (u *uncommitted) Error() string { return u.cause.Error() }
+
+func (u *uncommitted) Unwrap() error { return u.cause }
+
+// ours answers a refusal for an envelope that is for another app or comes from
+// another team. team is the payload's, which is empty for clicks in an
+// installation of a whole organisation; userTeam is the person's own.
+func (b *Bot) ours(app, team, userTeam string) error {
+	us, ourApp := b.us()
+	if app != "" && ourApp != "" && app != ourApp {
+		return grant.Refuse(grant.NotAllowed, "This was meant for another app. Nothing changed.")
+	}
+	if team == "" {
+		team = userTeam
+	}
+	if team != us || us == "" || (userTeam != "" && userTeam != us) {
+		return grant.Refuse(grant.NotAllowed, "This bot serves another Slack team. Nothing changed. Ask a member of the team that runs it.")
+	}
+	return nil
+}
+
+// refusal turns an error into what the person sees: a refusal's own words, or a
+// reference that is also in the log.
+func (b *Bot) refusal(what string, user grant.UserID, err error) reply {
+	ref := reference()
+	if r, ok := errors.AsType[*grant.Refusal](err); ok {
+		attrs := []any{"ref", ref, "what", what, "user", clip(string(user)), "code", string(r.Code)}
+		if u, ok := errors.AsType[*unsure](err); ok {
+			attrs = append(attrs, "err", redact(u.cause))
+		}
+		b.log.Info("refused", attrs...)
+		return reply{msg: view.Refused(r.Text, ref)}
+	}
+	b.log.Error("failed", "ref", ref, "what", what, "user", clip(string(user)), "err", redact(err))
+	return reply{msg: view.Failed(ref)}
+}
+
+// whisper answers somebody alone, after the acknowledgement. Where a
+// response_url is given it is used: it works where the bot is no member.
+func (b *Bot) whisper(ctx context.Context, responseURL string, channel grant.ChannelID, user grant.UserID, r reply) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if responseURL != "" && Private(responseURL) {
+		body := r.payload()
+		body["replace_original"] = false
+		if err := b.posts.respond(ctx, responseURL, body); err == nil {
+			return
+		}
+		b.log.Debug("a response_url did not take the answer; trying chat.postEphemeral", "user", user)
+	}
+	if channel == "" {
+		channel = b.o.Channel
+	}
+	if err := b.posts.ephemeral(ctx, channel, user, r.msg); err != nil {
+		b.log.Warn("an answer could not be delivered", "user", user, "err", redact(err))
+	}
+}
+
+// click identifies one act of one person, whatever envelope brings it.
+func click(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write([]byte(p))
+		h.Write([]byte{0})
+	}
+	return "click/" + hex.EncodeToString(h.Sum(nil))
+}
+
+// clip makes something from a payload safe for a log line.
+func clip(s string) string { return grant.Clean(s, 40) }
+
+// newToken makes the opaque id that a grant's buttons carry.
+func newToken() string { return strings.ToLower(rand.Text()) }

@@ -1,0 +1,230 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"breakglass/store/grant"
+)
+
+// believed is how long an answer of Slack about a person or a group counts. A
+// group's members are believed for at most a minute; an old answer is never
+// used because a new one cannot be had.
+const believed = time.Minute
+
+// lookup is how long Slack may take to say who somebody is, inside the three
+// seconds of the acknowledgement.
+const lookup = 2 * time.Second
+
+// directory finds out who may do what. It decides nothing: it fills in a
+// grant.Actor from configured ids and what Slack says now, and refuses where
+// Slack does not say.
+type directory struct {
+	api    *slack.Client
+	people People
+
+	mu     sync.Mutex
+	team   string
+	users  map[grant.UserID]userAnswer
+	groups map[grant.GroupID]groupAnswer
+}
+
+type userAnswer struct {
+	at      time.Time
+	refusal *grant.Refusal // nil: a full member
+}
+
+type groupAnswer struct {
+	at      time.Time
+	members []grant.UserID
+}
+
+func newDirectory(api *slack.Client, p People) *directory {
+	return &directory{
+		api: api, people: p,
+		users:  map[grant.UserID]userAnswer{},
+		groups: map[grant.GroupID]groupAnswer{},
+	}
+}
+
+// home is told the team that we belong to.
+func (d *directory) home(team string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.team = team
+}
+
+// requester answers the actor of somebody who asks for access.
+func (d *directory) requester(ctx context.Context, u grant.UserID) (grant.Actor, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookup)
+	defer cancel()
+	a := grant.Actor{Kind: grant.Person, User: u}
+	if err := d.member(ctx, u); err != nil {
+		return a, err
+	}
+	if d.people.Requesters.Empty() {
+		a.Requester = true
+		return a, nil
+	}
+	var err error
+	a.Requester, err = d.in(ctx, d.people.Requesters, u)
+	return a, err
+}
+
+// approver answers the actor of somebody who decides.
+func (d *directory) approver(ctx context.Context, u grant.UserID) (grant.Actor, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookup)
+	defer cancel()
+	a := grant.Actor{Kind: grant.Person, User: u}
+	in, err := d.in(ctx, d.people.Approvers, u)
+	if err != nil || !in {
+		return a, err
+	}
+	if err := d.member(ctx, u); err != nil {
+		return a, err
+	}
+	a.Approver = true
+	return a, nil
+}
+
+// closer answers the actor of somebody who takes access away from the grants
+// given. It asks Slack only where the configured ids do not settle it: taking
+// access away must work while Slack answers badly.
+func (d *directory) closer(ctx context.Context, u grant.UserID, grants ...grant.Grant) (grant.Actor, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookup)
+	defer cancel()
+	a := grant.Actor{Kind: grant.Person, User: u}
+	if len(grants) > 0 && !slices.ContainsFunc(grants, func(g grant.Grant) bool { return g.Requester != u }) {
+		return a, nil // their own; the core knows
+	}
+	a.Approver = slices.Contains(d.people.Approvers.Users, u)
+	a.Revoker = slices.Contains(d.people.Revokers.Users, u)
+	if a.Approver || a.Revoker {
+		return a, nil
+	}
+	var err error
+	if a.Approver, err = d.in(ctx, d.people.Approvers, u); err != nil || a.Approver {
+		return a, err
+	}
+	a.Revoker, err = d.in(ctx, d.people.Revokers, u)
+	return a, err
+}
+
+// in reports whether the person is in the circle.
+func (d *directory) in(ctx context.Context, c Circle, u grant.UserID) (bool, error) {
+	if slices.Contains(c.Users, u) {
+		return true, nil
+	}
+	var failed error
+	for _, g := range c.Groups {
+		members, err := d.members(ctx, g)
+		if err != nil {
+			failed = err
+			continue
+		}
+		if slices.Contains(members, u) {
+			return true, nil
+		}
+	}
+	return false, failed
+}
+
+// members answers who is in a user group now. A group that is switched off has
+// no members.
+func (d *directory) members(ctx context.Context, g grant.GroupID) ([]grant.UserID, error) {
+	now := time.Now()
+	d.mu.Lock()
+	known, ok := d.groups[g]
+	d.mu.Unlock()
+	if ok && now.Sub(known.at) < believed {
+		return known.members, nil
+	}
+	// include_disabled is left out: then Slack answers nothing for a group
+	// that is switched off.
+	ids, err := d.api.GetUserGroupMembersContext(ctx, string(g))
+	if err != nil {
+		return nil, cannotTell("who is in the user group "+string(g), err)
+	}
+	members := make([]grant.UserID, len(ids))
+	for i, id := range ids {
+		members[i] = grant.UserID(id)
+	}
+	d.mu.Lock()
+	d.groups[g] = groupAnswer{at: now, members: members}
+	d.mu.Unlock()
+	return members, nil
+}
+
+// member answers nil for a full member of our team, and the refusal for anybody
+// else: guests, strangers from shared channels, apps, people who have left.
+func (d *directory) member(ctx context.Context, u grant.UserID) error {
+	now := time.Now()
+	d.mu.Lock()
+	known, ok := d.users[u]
+	team := d.team
+	d.mu.Unlock()
+	if !ok || now.Sub(known.at) >= believed {
+		user, err := d.api.GetUserInfoContext(ctx, string(u))
+		if err != nil {
+			return cannotTell("who you are", err)
+		}
+		if user == nil || grant.UserID(user.ID) != u {
+			// slack-go takes {"ok":false} without an error for success.
+			return cannotTell("who you are", errors.New("users.info answered for nobody"))
+		}
+		known = userAnswer{at: now, refusal: outsider(user, team)}
+		d.mu.Lock()
+		d.users[u] = known
+		d.mu.Unlock()
+	}
+	if known.refusal != nil {
+		return known.refusal
+	}
+	return nil
+}
+
+// outsider answers why somebody is not a full member of the team
+// (docs.slack.dev, "User object"; USLACKBOT is not marked as a bot there).
+func outsider(user *slack.User, team string) *grant.Refusal {
+	refuse := func(what string) *grant.Refusal {
+		return grant.Refuse(grant.NotAllowed, "Only full members of this Slack team may do that, and %s. Nothing changed. Ask a colleague who is a full member.", what)
+	}
+	ours := user.TeamID == "" || user.TeamID == team || slices.Contains(user.Enterprise.Teams, team)
+	switch {
+	case user.ID == "USLACKBOT" || user.ID == "USLACK" || user.IsBot:
+		return refuse("this is an app")
+	case user.Deleted:
+		return refuse("this account is deactivated")
+	case user.IsRestricted || user.IsUltraRestricted:
+		return refuse("this account is a guest")
+	case user.IsInvitedUser:
+		return refuse("this account has not joined yet")
+	case user.IsStranger || !ours:
+		return refuse("this account belongs to another organisation")
+	default:
+		return nil
+	}
+}
+
+func cannotTell(what string, err error) error {
+	return &unsure{
+		refusal: grant.Refuse(grant.CannotTell, "Slack did not say %s, so nothing was decided and nothing changed. Try again in a moment.", what),
+		cause:   err,
+	}
+}
+
+// unsure is a refusal for want of an answer from Slack; the cause is for the log.
+type unsure struct {
+	refusal *grant.Refusal
+	cause   error
+}
+
+func (u *unsure) Error() string { return fmt.Sprintf("%s: %s", u.refusal.Code, redact(u.cause)) }
+
+func (u *unsure) Unwrap() []error { return []error{u.refusal, u.cause} }

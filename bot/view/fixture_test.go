@@ -1,0 +1,264 @@
+package view
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"breakglass/store/grant"
+)
+
+// The people and the times of the story that the goldens tell.
+const (
+	ana = grant.UserID("U0ANA")
+	ben = grant.UserID("U0BEN")
+	eva = grant.UserID("U0EVA")
+)
+
+var start = time.Date(2026, 11, 23, 14, 36, 0, 0, time.UTC)
+
+func terms() grant.Terms {
+	return grant.Terms{
+		Approvals: 2, Undecided: time.Hour, AWSEnforced: true, Settle: time.Minute,
+		Reminders: grant.Reminders{
+			Undecided: 10 * time.Minute, Unsent: 15 * time.Minute,
+			BeforeEnd: []time.Duration{30 * time.Minute, 10 * time.Minute}, StillOpen: 2 * time.Hour,
+		},
+	}
+}
+
+// tale plays a grant's life through the core, so that every view is of a grant
+// that can be.
+type tale struct {
+	t   *testing.T
+	g   grant.Grant
+	now time.Time
+}
+
+func begin(t *testing.T) *tale {
+	t.Helper()
+	s := &tale{t: t, g: grant.Grant{ID: 7}, now: start}
+	s.event(grant.Request{
+		By: grant.Actor{Kind: grant.Person, User: ana, Requester: true}, Token: "TOKENOFBG7",
+		Cell: "helios-prod", Account: "444455556666", Region: "us-east-1",
+		Principal: "arn:aws:iam::111122223333:role/support", Ticket: "48213", Reason: "stuck node pool",
+		Duration: 4 * time.Hour, Terms: terms(),
+	})
+	return s
+}
+
+func (s *tale) event(ev grant.Event) *tale {
+	s.t.Helper()
+	g, _, err := s.g.Apply(ev, s.now)
+	if err != nil {
+		s.t.Fatalf("%s: %v", ev.Kind(), err)
+	}
+	s.g = g
+	return s
+}
+
+func (s *tale) after(d time.Duration) *tale {
+	s.now = s.now.Add(d)
+	return s
+}
+
+const (
+	role      = "ssm-access-from-other-accounts-helios-prod"
+	box       = "i-0a1b2c3d4e5f60718"
+	logs      = "/aws/ssm/helios-prod/cluster"
+	statement = `{"Sid":"BreakglassBG7","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/support"},"Action":"sts:AssumeRole","Condition":{"DateLessThan":{"aws:CurrentTime":"<end>"}}}`
+)
+
+func report(at time.Time) grant.Report {
+	return grant.Report{
+		At: at,
+		Findings: []grant.Finding{
+			{Check: "account", Level: grant.OK, Text: "the account is 444455556666"},
+			{Check: "role", Level: grant.OK, Text: "the role is there"},
+			{Check: "trust", Level: grant.OK, Text: "the trust policy is readable, 1 other statement"},
+			{Check: "instance", Level: grant.OK, Text: "the instance is running"},
+			{Check: "agent", Level: grant.OK, Text: "the agent is online"},
+			{Check: "log group", Level: grant.Warning, Text: "The log group has no KMS key, so Session Manager cannot insist on encryption.", Remedy: "Give " + logs + " a KMS key when there is time."},
+		},
+		RoleARN: "arn:aws:iam::444455556666:role/" + role, RoleName: role,
+		InstanceID: box, InstanceName: "Privileged access instance", LogGroup: logs,
+		Logging:   []string{"cloudWatchLogGroupName: (none) → " + logs, "cloudWatchStreamingEnabled: false → true"},
+		Statement: statement,
+		Trusted:   []string{"ec2.amazonaws.com (service)"},
+	}
+}
+
+func (s *tale) checked() *tale {
+	s.after(2 * time.Second)
+	return s.event(grant.CheckDone{Report: report(s.now)})
+}
+
+func (s *tale) blocked() *tale {
+	s.after(2 * time.Second)
+	r := report(s.now)
+	r.Findings[3] = grant.Finding{Check: "instance", Level: grant.Blocks, Text: "No instance named Privileged access instance or Breakglass instance runs in us-east-1.", Remedy: "Start it, or set cells[].instance in the configuration."}
+	r.Findings[4] = grant.Finding{Check: "agent", Level: grant.Unread, Text: "Whether the agent is online could not be read.", Remedy: "Allow ssm:DescribeInstanceInformation to the bot."}
+	r.InstanceID, r.InstanceName = "", ""
+	return s.event(grant.CheckDone{Report: r})
+}
+
+func approver(u grant.UserID) grant.Actor {
+	return grant.Actor{Kind: grant.Person, User: u, Approver: true}
+}
+
+func (s *tale) approved() *tale {
+	s.after(90 * time.Second).event(grant.Approve{By: approver(ben)})
+	return s.after(30 * time.Second).event(grant.Approve{By: approver(eva)})
+}
+
+func (s *tale) step(name string, state grant.StepState, note string) *tale {
+	return s.after(time.Second).event(grant.StepChanged{Step: name, State: state, Note: note})
+}
+
+func (s *tale) half() *tale {
+	s.step(grant.StepCheck, grant.Done, "nothing blocks")
+	s.step(grant.StepLogging, grant.Done, "on, to "+logs)
+	return s.step(grant.StepHardStop, grant.Running, "")
+}
+
+func (s *tale) opened() *tale {
+	s.step(grant.StepHardStop, grant.Done, "everything is denied after the end")
+	s.step(grant.StepTrust, grant.Running, "")
+	s.after(time.Second)
+	end := s.now.Add(s.g.Duration - time.Second)
+	return s.event(grant.OpenDone{Access: grant.Access{
+		At: s.now, End: end, RoleARN: "arn:aws:iam::444455556666:role/" + role, RoleName: role,
+		InstanceID: box, LogGroup: logs,
+		Statement:   strings.Replace(statement, "<end>", end.Format("2006-01-02T15:04:05Z"), 1),
+		TrustBefore: strings.Repeat("a1b2c3d4", 8), TrustAfter: strings.Repeat("e5f60718", 8),
+	}})
+}
+
+func (s *tale) sent() *tale {
+	return s.after(3 * time.Minute).event(grant.MarkSent{By: grant.Actor{Kind: grant.Person, User: ana}})
+}
+
+func (s *tale) revoked() *tale {
+	return s.after(time.Hour).event(grant.Revoke{By: approver(ben), Why: "Support is done"})
+}
+
+func sessions() []grant.Session {
+	return []grant.Session{
+		{ID: "vendor-jo-0123456789abcdef0", Started: start.Add(20 * time.Minute), Document: "SSM-SessionManagerRunShell"},
+		{ID: "vendor-jo-0fedcba9876543210", Started: start.Add(50 * time.Minute)},
+	}
+}
+
+func (s *tale) round(r grant.Round) *tale {
+	return s.after(5 * time.Second).event(grant.CloseRound{Round: r})
+}
+
+func (s *tale) firstRound() *tale {
+	return s.round(grant.Round{
+		Trust:       grant.Outcome{Done: true, Note: "statement BreakglassBG7 is gone"},
+		Credentials: grant.Outcome{Done: true}, CutOff: s.now.Add(30 * time.Second),
+		Sessions: grant.Outcome{Done: true}, Live: sessions(), Ended: sessions(),
+		Removed: []string{"statement BreakglassBG7"},
+	})
+}
+
+func (s *tale) stuck() *tale {
+	denied := &grant.Trouble{Kind: grant.Refused, Step: grant.StepTrust, Text: "AWS does not let the bot change the trust policy (AccessDenied).", Remedy: "Allow iam:UpdateAssumeRolePolicy to the bot."}
+	for range 3 {
+		s.round(grant.Round{
+			Trust:       grant.Outcome{Trouble: denied},
+			Credentials: grant.Outcome{Done: true}, CutOff: s.now.Add(30 * time.Second),
+			Sessions: grant.Outcome{Done: true},
+		})
+	}
+	return s
+}
+
+func (s *tale) proven() *tale {
+	quiet := grant.Round{
+		Trust:       grant.Outcome{Done: true, Note: "statement BreakglassBG7 is gone"},
+		Credentials: grant.Outcome{Done: true},
+		Sessions:    grant.Outcome{Done: true},
+	}
+	for s.g.Phase == grant.Closing {
+		quiet.CutOff = s.now.Add(35 * time.Second)
+		s.round(quiet)
+	}
+	return s
+}
+
+func (s *tale) failed() *tale {
+	s.step(grant.StepCheck, grant.Done, "nothing blocks")
+	s.after(time.Second)
+	return s.event(grant.OpenFailed{Trouble: grant.Trouble{
+		Kind: grant.Refused, Step: grant.StepLogging,
+		Text:   "AWS does not let the bot change the Session Manager preferences (AccessDenied).",
+		Remedy: "Allow ssm:UpdateDocument on SSM-SessionManagerRunShell to the bot, then ask again.",
+	}})
+}
+
+func (s *tale) neverOpened() *tale {
+	return s.round(grant.Round{
+		Trust:       grant.Outcome{Done: true, Note: "no statement of ours"},
+		Credentials: grant.Outcome{Done: true, Skipped: true, Note: "nothing was opened"},
+		Sessions:    grant.Outcome{Done: true, Skipped: true, Note: "nothing was opened"},
+	})
+}
+
+// scene is a grant at a moment that a reader may see.
+type scene struct {
+	name string
+	tale *tale
+}
+
+// scenes are grants in every phase and in its more interesting states.
+func scenes(t *testing.T) []scene {
+	t.Helper()
+	single := begin(t)
+	single.g.Terms.Approvals = 1
+	bot := begin(t)
+	bot.g.Terms.AWSEnforced = false
+	again := begin(t).checked().approved().half()
+	again.after(time.Second).event(grant.OpenDelayed{Wait: 2 * time.Second, Trouble: grant.Trouble{
+		Kind: grant.Again, Step: grant.StepHardStop, Text: "AWS is limiting the number of calls (Throttling).", Remedy: "Nothing: it is tried again.",
+	}})
+	still := begin(t).checked().approved().half().opened().revoked()
+	still.round(grant.Round{
+		Trust:       grant.Outcome{Done: true, Note: "statement BreakglassBG7 is gone"},
+		Credentials: grant.Outcome{Done: true, Skipped: true, Note: "BG-9 keeps them"},
+		Sessions:    grant.Outcome{Done: true, Skipped: true, Note: "BG-9 keeps them"},
+		Removed:     []string{"statement BreakglassBG7"}, StillTrusted: []grant.ID{9},
+	})
+	return []scene{
+		{"requested", begin(t).checked()},
+		{"requested_unchecked", single},
+		{"requested_blocked", begin(t).blocked()},
+		{"requested_half_approved", begin(t).checked().after(time.Minute).event(grant.Approve{By: approver(ben)})},
+		{"requested_bot_enforced", bot.checked()},
+		{"opening", begin(t).checked().approved().half()},
+		{"opening_trying_again", again},
+		{"open", begin(t).checked().approved().half().opened()},
+		{"open_sent", begin(t).checked().approved().half().opened().sent()},
+		{"closing", begin(t).checked().approved().half().opened().sent().revoked().firstRound()},
+		{"closing_stuck", begin(t).checked().approved().half().opened().sent().revoked().stuck()},
+		{"closing_failed", begin(t).checked().approved().failed()},
+		{"closed", begin(t).checked().approved().half().opened().sent().revoked().firstRound().proven()},
+		{"closed_never_opened", begin(t).checked().approved().failed().neverOpened()},
+		{"closed_still_trusted", still},
+		{"denied", begin(t).checked().after(time.Minute).event(grant.Deny{By: approver(eva), Why: "wrong cell, see the ticket"})},
+		{"withdrawn", begin(t).checked().after(time.Minute).event(grant.Withdraw{By: grant.Actor{Kind: grant.Person, User: ana}})},
+		{"withdrawn_operator", begin(t).checked().after(time.Minute).event(grant.Revoke{By: grant.Actor{Kind: grant.Operator, Name: "root"}})},
+		{"lapsed", begin(t).checked().after(time.Hour).event(grant.LapseDue{})},
+	}
+}
+
+func sceneNamed(t *testing.T, name string) *tale {
+	t.Helper()
+	for _, s := range scenes(t) {
+		if s.name == name {
+			return s.tale
+		}
+	}
+	t.Fatalf("no scene %s", name)
+	return nil
+}

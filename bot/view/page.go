@@ -1,0 +1,236 @@
+package view
+
+import (
+	"strings"
+)
+
+// page is a message being written: parts from the top down, the most important
+// first. Whatever is put into it, what comes out keeps Slack's limits.
+type page struct {
+	parts []part
+	// rest says where to read what had to be left out.
+	rest string
+}
+
+type part struct {
+	kind    partKind
+	text    string // of a heading or of code
+	lines   []line
+	buttons []button
+	// joined parts stand in one block with the part before.
+	joined bool
+}
+
+type partKind int
+
+const (
+	heading partKind = iota
+	lead             // what matters most; never left out
+	para
+	program // a block of code
+	row     // a paragraph of plain words with a button beside it
+	press   // buttons; never left out
+)
+
+func (p *page) head(s string) {
+	p.parts = append(p.parts, part{kind: heading, text: clip(s, maxHeader)})
+}
+
+func (p *page) lead(lines ...line) { p.add(part{kind: lead, lines: lines}) }
+
+func (p *page) para(lines ...line) { p.add(part{kind: para, lines: lines}) }
+
+// more continues the block before.
+func (p *page) more(lines ...line) { p.add(part{kind: para, lines: lines, joined: true}) }
+
+// code is a block of code that continues the block before.
+func (p *page) code(s string) {
+	if s = clip(verbatim(s), maxPiece); strings.TrimSpace(s) != "" {
+		p.parts = append(p.parts, part{kind: program, text: s, joined: true})
+	}
+}
+
+// row is a line of plain words with a button beside it.
+func (p *page) row(s string, b button) {
+	p.parts = append(p.parts, part{kind: row, lines: []line{ln(clip(s, maxSection))}, buttons: []button{b}})
+}
+
+func (p *page) press(buttons ...button) {
+	if len(buttons) > 0 {
+		p.parts = append(p.parts, part{kind: press, buttons: buttons})
+	}
+}
+
+// add leaves out empty lines, and paragraphs that have no others.
+func (p *page) add(q part) {
+	var lines []line
+	for _, l := range q.lines {
+		if len(l) > 0 {
+			lines = append(lines, l)
+		}
+	}
+	if q.lines = lines; len(lines) > 0 {
+		p.parts = append(p.parts, q)
+	}
+}
+
+func (p *page) message() Message { return Message{Text: p.text(), Blocks: p.blocks()} }
+
+// size is about how much of Slack's patience a part costs.
+func (q part) size() int {
+	n := units(q.text) + 20
+	for _, l := range q.lines {
+		for _, s := range l {
+			n += units(s.text) + len(s.style) + len(s.plain)
+		}
+	}
+	for _, b := range q.buttons {
+		n += units(b.Text.Text) + 20
+	}
+	return n
+}
+
+// kept is the parts that fit. What must be said is said; of the rest, what
+// comes first.
+func (p *page) kept() []part {
+	left, blocks := maxSum, maxBlocks
+	for _, q := range p.parts {
+		if q.vital() {
+			left -= q.size()
+			blocks--
+		}
+	}
+	var out []part
+	short := false
+	for _, q := range p.parts {
+		switch {
+		case q.vital():
+		case short && q.joined:
+			// What it belongs to may be gone.
+			continue
+		case q.size() > left || (!q.joined && blocks <= 1):
+			short = true
+			continue
+		default:
+			short = false
+			left -= q.size()
+			if !q.joined {
+				blocks--
+			}
+		}
+		out = append(out, q)
+	}
+	if len(out) < len(p.parts) && p.rest != "" {
+		q := part{kind: para, lines: []line{ln("There is more: ", code(p.rest))}}
+		at := len(out)
+		for at > 0 && out[at-1].kind == press {
+			at--
+		}
+		out = append(out[:at], append([]part{q}, out[at:]...)...)
+	}
+	return out
+}
+
+func (q part) vital() bool {
+	return q.kind == heading || q.kind == lead || q.kind == press
+}
+
+func (p *page) blocks() []Block {
+	out := []Block{}
+	for _, q := range p.kept() {
+		switch q.kind {
+		case heading:
+			out = append(out, Block{Type: "header", Text: new(plainText(q.text))})
+		case lead:
+			if s, ok := mrkdwn(q.lines); ok {
+				out = append(out, Block{Type: "section", Text: &object{Type: "mrkdwn", Text: s, Verbatim: true}})
+				continue
+			}
+			out = append(out, Block{Type: "rich_text", Elements: []any{rich(q.lines)}})
+		case para, program:
+			content := rich(q.lines)
+			if q.kind == program {
+				content = richPart{Type: "rich_text_preformatted", Elements: []richElement{{Type: "text", Text: q.text}}}
+			}
+			if n := len(out); q.joined && n > 0 && out[n-1].Type == "rich_text" {
+				out[n-1].Elements = append(out[n-1].Elements, content)
+				continue
+			}
+			out = append(out, Block{Type: "rich_text", Elements: []any{content}})
+		case row:
+			out = append(out, Block{Type: "section", Text: new(plainText(q.lines[0][0].text)), Accessory: &q.buttons[0]})
+		case press:
+			b := Block{Type: "actions"}
+			for _, x := range q.buttons {
+				b.Elements = append(b.Elements, x)
+			}
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// text is the page as words alone. Buttons are named at its end.
+func (p *page) text() string {
+	var labels []string
+	for _, q := range p.parts {
+		for _, b := range q.buttons {
+			labels = append(labels, Escape(b.Text.Text))
+		}
+	}
+	last := ""
+	if len(labels) > 0 {
+		last = "\nButtons: " + strings.Join(labels, ", ") + "."
+		if len(labels) == 1 {
+			last = "\nButton: " + labels[0] + "."
+		}
+	}
+	last = Cut(last, 500)
+
+	var b strings.Builder
+	left := maxText - units(last)
+	full := true
+	put := func(s string) bool {
+		if n := units(s); n <= left {
+			left -= n
+			b.WriteString(s)
+			return true
+		}
+		full = false
+		return false
+	}
+	for _, q := range p.parts {
+		if !full {
+			break
+		}
+		if q.text != "" && (b.Len() == 0 || put("\n")) {
+			if s := Escape(q.text); !put(s) && q.kind != heading && left > 100 {
+				put2 := clip(s, left-10)
+				left -= units(put2)
+				b.WriteString(put2)
+			}
+		}
+		for _, l := range q.lines {
+			if !full || (b.Len() > 0 && !put("\n")) {
+				break
+			}
+			for _, s := range l {
+				text := s.read()
+				if put(text) {
+					continue
+				}
+				if s.kind == words && left > 100 {
+					text = clip(text, left-10)
+					left -= units(text)
+					b.WriteString(text)
+				}
+				break
+			}
+		}
+	}
+	s := b.String()
+	if !full && !strings.HasSuffix(s, "…") {
+		s = strings.TrimRight(s, "\n ") + "…"
+	}
+	return s + last
+}

@@ -1,0 +1,454 @@
+package bot
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"breakglass/bot/view"
+	"breakglass/store"
+	"breakglass/store/grant"
+)
+
+// worker pays what is owed. It takes what is due out of the store, runs it, and
+// commits the result as the next event. What is not committed stays owed: after
+// a crash it is run again, which every effect bears.
+type worker struct {
+	bot *Bot
+	log *slog.Logger
+
+	mu    sync.Mutex
+	busy  map[string]bool                 // lanes in use, and lanes resting after a failure
+	opens map[grant.ID]context.CancelFunc // openings in flight, to be cut short by a close
+	shown map[grant.ID][sha256.Size]byte  // what each card looks like, to skip edits that change nothing
+	wake  chan struct{}
+	wg    sync.WaitGroup
+}
+
+const (
+	// batch is how many effects are looked at in one go.
+	batch = 256
+	// grace is how long what is in hand may go on after the program was told
+	// to stop; each effect can be left at any point and is run again.
+	grace = 6 * time.Second
+	// The longest one attempt may take.
+	checkLimit = time.Minute
+	openLimit  = 3 * time.Minute
+	closeLimit = 2 * time.Minute
+	slackLimit = time.Minute
+)
+
+func newWorker(b *Bot) *worker {
+	return &worker{
+		bot: b, log: b.log,
+		busy:  map[string]bool{},
+		opens: map[grant.ID]context.CancelFunc{},
+		shown: map[grant.ID][sha256.Size]byte{},
+		wake:  make(chan struct{}, 1),
+	}
+}
+
+// lane says what may not run side by side: the AWS work of one grant, and its
+// messages, so that they appear in order. Work on one role is kept apart where
+// the role is known, in package actions.
+func lane(o store.Owed) string {
+	switch o.Effect.Kind {
+	case grant.DoOpen, grant.DoClose:
+		return "aws/" + o.Grant.String()
+	case grant.DoCheck:
+		return "check/" + o.Grant.String()
+	case grant.DoCard, grant.DoSay:
+		return "slack/" + o.Grant.String()
+	case grant.DoExpire, grant.DoLapse, grant.DoRemind:
+		return "clock/" + o.Grant.String()
+	default:
+		return "clock/" + o.Grant.String()
+	}
+}
+
+// run works until the context ends, then gives what is in hand a moment to
+// finish.
+func (w *worker) run(ctx context.Context) error {
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	for ctx.Err() == nil {
+		changed := w.bot.o.Store.Changed()
+		now := time.Now().UTC()
+		due, next, err := w.bot.o.Store.Due(now, batch, w.skip)
+		if err != nil {
+			w.log.Error("what is owed could not be read", "err", err)
+			next = now.Add(time.Second)
+		}
+		for _, o := range due {
+			w.start(work, o)
+		}
+		var timer <-chan time.Time
+		if !next.IsZero() {
+			timer = time.After(max(next.Sub(now), time.Millisecond))
+		}
+		select {
+		case <-changed:
+		case <-w.wake:
+		case <-timer:
+		case <-ctx.Done():
+		}
+	}
+	done := make(chan struct{})
+	go func() { w.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(grace):
+	}
+	stop(errStopping)
+	<-done
+	return nil
+}
+
+var errStopping = errors.New("breakglass is stopping")
+
+// skip leaves out what may not run now. A close that waits for an opening in
+// flight cuts it short.
+func (w *worker) skip(o store.Owed) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o.Effect.Kind == grant.DoClose {
+		if cut := w.opens[o.Grant]; cut != nil {
+			cut()
+		}
+	}
+	return w.busy[lane(o)]
+}
+
+// start runs an effect on its lane, unless the lane is taken.
+func (w *worker) start(ctx context.Context, o store.Owed) {
+	l := lane(o)
+	w.mu.Lock()
+	if w.busy[l] {
+		w.mu.Unlock()
+		return
+	}
+	w.busy[l] = true
+	w.mu.Unlock()
+	w.wg.Go(func() {
+		rest := w.pay(ctx, o)
+		if rest > 0 {
+			// The store or Slack is in trouble: the lane rests, outside the
+			// wait group, so that stopping does not wait for it.
+			time.AfterFunc(rest, func() { w.free(l) })
+			return
+		}
+		w.free(l)
+	})
+}
+
+func (w *worker) free(l string) {
+	w.mu.Lock()
+	delete(w.busy, l)
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pay runs one effect and has its result committed. It answers how long the lane
+// must rest when that could not be done.
+func (w *worker) pay(ctx context.Context, o store.Owed) time.Duration {
+	var err error
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v", p)
+			}
+		}()
+		err = w.run1(ctx, o)
+	}()
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		return 0 // stopping: it stays owed
+	}
+	var moot *grant.Moot
+	if errors.As(err, &moot) {
+		return 0 // settled by the store
+	}
+	wait := jitter(grant.Backoff(o.Attempt + 1))
+	level := slog.LevelError
+	if limited, ok := errors.AsType[*slack.RateLimitedError](err); ok {
+		wait, level = max(limited.RetryAfter, time.Second), slog.LevelInfo
+	}
+	w.log.Log(ctx, level, "an effect could not be paid yet; it stays owed", "ref", reference(), "grant", o.Grant.String(), "effect", string(o.Effect.Kind), "arg", o.Effect.Arg, "attempt", o.Attempt+1, "wait", wait, "err", redact(err))
+	if _, err := w.bot.o.Store.Postpone(o, time.Now().UTC().Add(wait)); err != nil {
+		w.log.Error("the store does not take a postponement", "grant", o.Grant.String(), "err", err)
+		return 2 * time.Second
+	}
+	return 0
+}
+
+// jitter keeps many retries apart.
+func jitter(d time.Duration) time.Duration {
+	return d + rand.N(d/5+1) //nolint:gosec // spreads retries; nothing secret
+}
+
+func (w *worker) run1(ctx context.Context, o store.Owed) error {
+	g, err := w.bot.o.Store.Grant(o.Grant)
+	if err != nil {
+		return err
+	}
+	switch o.Effect.Kind {
+	case grant.DoExpire:
+		return w.commit(o, grant.EndDue{})
+	case grant.DoLapse:
+		return w.commit(o, grant.LapseDue{})
+	case grant.DoRemind:
+		return w.commit(o, grant.ReminderDue{Name: o.Effect.Arg})
+	case grant.DoCheck:
+		return w.check(ctx, o, g)
+	case grant.DoOpen:
+		return w.open(ctx, o, g)
+	case grant.DoClose:
+		return w.close(ctx, o, g)
+	case grant.DoCard:
+		return w.card(ctx, o, g)
+	case grant.DoSay:
+		return w.say(ctx, o, g)
+	default:
+		return fmt.Errorf("no way to pay the effect %q", o.Effect.Kind)
+	}
+}
+
+// commit has the store take in the result of an effect, and settle it.
+func (w *worker) commit(o store.Owed, ev grant.Event) error {
+	return w.record(o.Grant, o, ev)
+}
+
+// record has the store take in an event of the bot's own.
+func (w *worker) record(id grant.ID, settles store.Owed, ev grant.Event) error {
+	ref := reference()
+	res, err := w.bot.o.Store.Commit(store.Change{Grant: id, Event: ev, Now: time.Now().UTC(), Settles: settles, Ref: ref})
+	if err != nil {
+		return err
+	}
+	if res.Before != res.Grant.Phase {
+		w.log.Info("phase", "ref", ref, "grant", id.String(), "from", string(res.Before), "to", string(res.Grant.Phase))
+	}
+	return nil
+}
+
+// others lists the other grants that may have access in the same account.
+func (w *worker) others(g grant.Grant) ([]grant.Grant, error) {
+	live, err := w.bot.o.Store.Live()
+	if err != nil {
+		return nil, err
+	}
+	var out []grant.Grant
+	for _, l := range live {
+		if l.ID != g.ID && l.Account == g.Account && l.Live() {
+			out = append(out, l)
+		}
+	}
+	return out, nil
+}
+
+func (w *worker) check(ctx context.Context, o store.Owed, g grant.Grant) error {
+	if g.Phase != grant.Requested {
+		return w.commit(o, grant.CheckDone{}) // moot: settles it
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	report := w.bot.o.AWS.Check(ctx, g)
+	if err := ctx.Err(); errors.Is(context.Cause(ctx), errStopping) {
+		return err
+	}
+	return w.commit(o, grant.CheckDone{Report: report})
+}
+
+func (w *worker) open(ctx context.Context, o store.Owed, g grant.Grant) error {
+	if g.Phase != grant.Opening {
+		return w.commit(o, grant.OpenDone{}) // moot: settles it
+	}
+	others, err := w.others(g)
+	if err != nil {
+		return err
+	}
+	octx, cut := context.WithTimeout(ctx, openLimit)
+	defer cut()
+	w.mu.Lock()
+	w.opens[g.ID] = cut
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.opens, g.ID)
+		w.mu.Unlock()
+	}()
+
+	var stopped error // the store's answer to a step, when it was not yes
+	access, err := w.bot.o.AWS.Open(octx, g, others, func(s grant.StepChanged) error {
+		stopped = w.record(g.ID, store.Owed{}, s)
+		return stopped
+	})
+	var trouble *grant.Trouble
+	switch {
+	case err == nil:
+		return w.commit(o, grant.OpenDone{Access: access})
+	case stopped != nil:
+		return stopped
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &trouble):
+	default:
+		trouble = &grant.Trouble{Kind: grant.Unknown, Step: grant.StepCheck, Text: "Something failed on our side while opening.", Remedy: "It is tried again by itself.", Cause: err}
+	}
+	w.log.Warn("opening failed", "grant", g.ID.String(), "step", trouble.Step, "kind", string(trouble.Kind), "err", trouble)
+	if trouble.Kind == grant.Refused {
+		return w.commit(o, grant.OpenFailed{Trouble: *trouble})
+	}
+	return w.commit(o, grant.OpenDelayed{Trouble: *trouble, Wait: jitter(grant.Backoff(g.OpenTries + 1))})
+}
+
+func (w *worker) close(ctx context.Context, o store.Owed, g grant.Grant) error {
+	if g.Phase != grant.Closing {
+		return w.commit(o, grant.CloseRound{}) // moot: settles it
+	}
+	others, err := w.others(g)
+	if err != nil {
+		return err
+	}
+	cctx, cancel := context.WithTimeout(ctx, closeLimit)
+	defer cancel()
+	round := w.bot.o.AWS.Close(cctx, g, others)
+	for _, out := range []grant.Outcome{round.Trust, round.Credentials, round.Sessions} {
+		if out.Trouble != nil {
+			w.log.Warn("a step of closing failed; it goes on", "grant", g.ID.String(), "step", out.Trouble.Step, "kind", string(out.Trouble.Kind), "err", out.Trouble)
+		}
+	}
+	// Even when stopping: what was done is worth remembering.
+	return w.commit(o, grant.CloseRound{Round: round})
+}
+
+// card posts or edits the grant's card to its newest state.
+func (w *worker) card(ctx context.Context, o store.Owed, g grant.Grant) error {
+	ctx, cancel := context.WithTimeout(ctx, slackLimit)
+	defer cancel()
+	var sum [sha256.Size]byte
+	render := func() (view.Message, error) {
+		newest, err := w.bot.o.Store.Grant(o.Grant)
+		if err != nil {
+			return view.Message{}, err
+		}
+		m := view.Card(newest, time.Now().UTC())
+		sum = sha256.Sum256(append([]byte(m.Text+"\x00"), m.BlocksJSON()...))
+		return m, nil
+	}
+	if g.Card.TS != "" {
+		if _, err := render(); err != nil {
+			return err
+		}
+		w.mu.Lock()
+		same := w.shown[g.ID] == sum
+		w.mu.Unlock()
+		if !same {
+			err := w.bot.posts.update(ctx, g.Card, render)
+			switch {
+			case err == nil:
+				w.show(g.ID, sum)
+			case gone(err):
+				// Somebody deleted the card: there must be one.
+				return w.newCard(ctx, o, render, &sum)
+			default:
+				return err
+			}
+		}
+		_, err := w.bot.o.Store.Settle(o)
+		return err
+	}
+	return w.newCard(ctx, o, render, &sum)
+}
+
+func (w *worker) newCard(ctx context.Context, o store.Owed, render func() (view.Message, error), sum *[sha256.Size]byte) error {
+	at, err := w.bot.posts.post(ctx, w.bot.o.Channel, "", render)
+	if err != nil {
+		return err
+	}
+	w.show(o.Grant, *sum)
+	return w.commit(o, grant.CardPosted{Card: at})
+}
+
+// show remembers what a card looks like, for the grants that still change.
+func (w *worker) show(id grant.ID, sum [sha256.Size]byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.shown) > 10_000 {
+		clear(w.shown) // costs one needless edit each
+	}
+	w.shown[id] = sum
+}
+
+// say posts a message in the thread of the grant's card.
+func (w *worker) say(ctx context.Context, o store.Owed, g grant.Grant) error {
+	ctx, cancel := context.WithTimeout(ctx, slackLimit)
+	defer cancel()
+	if g.Card.TS == "" {
+		return errors.New("the card does not stand yet")
+	}
+	render := func() (view.Message, error) {
+		newest, err := w.bot.o.Store.Grant(o.Grant)
+		if err != nil {
+			return view.Message{}, err
+		}
+		others, err := w.others(newest)
+		if err != nil {
+			return view.Message{}, err
+		}
+		m, ok := view.Say(o.Effect.Arg, newest, others, w.audience(), time.Now().UTC())
+		if !ok {
+			return view.Message{}, errNotWorth
+		}
+		return m, nil
+	}
+	if o.Effect.Once {
+		return w.sayOnce(ctx, o, g, render)
+	}
+	if _, err := w.bot.posts.post(ctx, g.Card.Channel, g.Card.TS, render); err != nil && !errors.Is(err, errNotWorth) {
+		return err
+	}
+	_, err := w.bot.o.Store.Settle(o)
+	return err
+}
+
+var errNotWorth = errors.New("not worth saying any more")
+
+// sayOnce posts a reminder, which may rather be lost than come twice: it is
+// settled before it is posted, and tried again only when Slack said that it did
+// not take it.
+func (w *worker) sayOnce(ctx context.Context, o store.Owed, g grant.Grant, render func() (view.Message, error)) error {
+	if ok, err := w.bot.o.Store.Settle(o); err != nil || !ok {
+		return err
+	}
+	for range 3 {
+		_, err := w.bot.posts.post(ctx, g.Card.Channel, g.Card.TS, render)
+		if err == nil || errors.Is(err, errNotWorth) {
+			return nil
+		}
+		limited, ok := errors.AsType[*slack.RateLimitedError](err)
+		w.log.Warn("a reminder was not posted", "grant", g.ID.String(), "reminder", o.Effect.Arg, "err", redact(err))
+		if !ok || !sleep(ctx, limited.RetryAfter) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (w *worker) audience() view.People {
+	p := w.bot.o.People.Approvers
+	return view.People{Approvers: p.Users, ApproverGroups: p.Groups}
+}

@@ -1,0 +1,117 @@
+// Command breakglass is the Slack bot that lets SingleStore Support into a BYOC
+// cell for a while, and proves that the access has ended.
+//
+// This package is flags, configuration and wiring; it decides nothing. It never
+// imports the simulators: it cannot be told to pretend.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes, part of the contract.
+const (
+	exitDone  = 0
+	exitFail  = 1
+	exitUsage = 2
+)
+
+// commandLine is every flag and command. The configuration may stand anywhere.
+type commandLine struct {
+	Config    string `short:"c" name:"config" default:"breakglass.yaml" placeholder:"FILE" help:"The configuration (default: ${default})."`
+	LogFormat string `name:"log-format" enum:"text,json" default:"text" help:"How log lines are written: text or json."`
+
+	Run     runCommand     `cmd:"" help:"Run the bot until it is told to stop."`
+	Version versionCommand `cmd:"" help:"Print the version, the commit and the Go version."`
+}
+
+// environment is what a command gets to work with.
+type environment struct {
+	ctx    context.Context //nolint:containedctx // lives exactly as long as the command
+	getenv func(string) string
+	stdout io.Writer
+	stderr io.Writer
+	log    *slog.Logger
+	config string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program but for the process around it.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	var cli commandLine
+	helped := false
+	parser, err := kong.New(
+		&cli,
+		kong.Name("breakglass"),
+		kong.Description("Lets SingleStore Support into a BYOC cell for a while, from Slack, and proves that the access has ended."),
+		kong.UsageOnError(),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		fmt.Fprintf(stderr, "breakglass: %v\n", err)
+		return exitFail
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if helped {
+		return exitDone
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "breakglass: %v\nRun `breakglass --help` to see the commands.\n", err)
+		return exitUsage
+	}
+	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
+	if cli.LogFormat == "json" {
+		handler = slog.NewJSONHandler(stderr, nil)
+	}
+	env := &environment{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr, log: slog.New(handler), config: cli.Config}
+	if err := parsed.Run(env); err != nil {
+		fmt.Fprintf(stderr, "breakglass: %v\n", err)
+		return exitFail
+	}
+	return exitDone
+}
+
+type versionCommand struct{}
+
+// Run prints what is known about this build.
+func (versionCommand) Run(env *environment) error {
+	version, commit, changed := "(devel)", "unknown", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" {
+			version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				commit = s.Value
+			case "vcs.modified":
+				if s.Value == "true" {
+					changed = " (with changes)"
+				}
+			}
+		}
+	}
+	_, err := fmt.Fprintf(env.stdout, "breakglass %s\ncommit %s%s\n%s %s/%s\n", version, commit, changed, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}

@@ -1,0 +1,225 @@
+package store
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"breakglass/store/grant"
+)
+
+// bookkeeping reports whether an event changed nothing that anyone would ask
+// about, and so needs no audit entry: where the card stands, a timer that came
+// early, a round of closing that found what the one before had found.
+func bookkeeping(ev grant.Event, before, after grant.Grant, effects []grant.Effect) bool {
+	if before.Phase != after.Phase {
+		return false
+	}
+	same := func(a, b grant.Step) bool { return a.State == b.State && a.Note == b.Note }
+	switch e := ev.(type) {
+	case grant.CardPosted, grant.EndDue, grant.LapseDue:
+		return true
+	case grant.ReminderDue:
+		return !slices.ContainsFunc(effects, func(e grant.Effect) bool { return e.Kind == grant.DoSay })
+	case grant.StepChanged:
+		return before.Touched == after.Touched && slices.EqualFunc(before.Opening, after.Opening, same)
+	case grant.CloseRound:
+		return len(e.Round.Removed) == 0 && len(e.Round.Ended) == 0 &&
+			slices.EqualFunc(before.Ending.Steps, after.Ending.Steps, same)
+	default:
+		return false
+	}
+}
+
+func entry(c Change, before, after grant.Grant) Entry {
+	return Entry{
+		Time: c.Now, Actor: c.Event.Actor(), Kind: c.Event.Kind(), Grant: after.ID,
+		Before: before.Phase, After: after.Phase, Envelope: envelope(c), Ref: c.Ref,
+		Detail: detail(c.Event, before, after),
+	}
+}
+
+func refusedEntry(c Change, g grant.Grant, r *grant.Refusal) Entry {
+	id := g.ID
+	if id == 0 {
+		id = c.Grant
+	}
+	return Entry{
+		Time: c.Now, Actor: c.Event.Actor(), Kind: KindRefused, Grant: id,
+		Before: g.Phase, After: g.Phase, Envelope: envelope(c), Ref: c.Ref,
+		Detail: raw(refusedDetail{Event: c.Event.Kind(), Code: r.Code}),
+	}
+}
+
+func envelope(c Change) string {
+	for _, k := range c.Keys {
+		if k != "" {
+			return k
+		}
+	}
+	return ""
+}
+
+// The details of the kinds of events. Fields are only ever added: old entries
+// are read for ever.
+
+type refusedDetail struct {
+	Event grant.Kind `json:"event"`
+	Code  grant.Code `json:"code"`
+}
+
+type requestDetail struct {
+	Cell      grant.CellName  `json:"cell"`
+	Account   grant.AccountID `json:"account"`
+	Region    string          `json:"region"`
+	Principal grant.RoleARN   `json:"principal"`
+	Ticket    string          `json:"ticket"`
+	Reason    string          `json:"reason"`
+	Duration  string          `json:"duration"`
+	Approvals int             `json:"approvals"` // how many are needed
+}
+
+// decisionDetail holds what was decided on, so that the entry alone says what
+// the person agreed to.
+type decisionDetail struct {
+	Principal grant.RoleARN `json:"principal,omitempty"`
+	Duration  string        `json:"duration,omitempty"`
+	Approvals int           `json:"approvals,omitempty"` // with this one
+	Needed    int           `json:"needed,omitempty"`
+	Statement string        `json:"statement,omitempty"` // as the checks announced it
+	Why       string        `json:"why,omitempty"`
+}
+
+type checkDetail struct {
+	Findings map[string]grant.Level `json:"findings"`
+}
+
+type stepDetail struct {
+	Step  string          `json:"step"`
+	State grant.StepState `json:"state"`
+	Note  string          `json:"note,omitempty"`
+}
+
+type troubleDetail struct {
+	Kind grant.TroubleKind `json:"kind"`
+	Step string            `json:"step"`
+	Text string            `json:"text"`
+	Wait string            `json:"wait,omitempty"`
+}
+
+type openDetail struct {
+	End         time.Time `json:"end"`
+	RoleARN     string    `json:"role_arn"`
+	InstanceID  string    `json:"instance_id"`
+	LogGroup    string    `json:"log_group"`
+	Statement   string    `json:"statement"`
+	TrustBefore string    `json:"trust_before"`
+	TrustAfter  string    `json:"trust_after"`
+}
+
+type closeDetail struct {
+	Removed      []string        `json:"removed,omitempty"`
+	TrustBefore  string          `json:"trust_before,omitempty"`
+	TrustAfter   string          `json:"trust_after,omitempty"`
+	CutOff       time.Time       `json:"cut_off,omitzero"`
+	Ended        []string        `json:"ended,omitempty"` // sessions
+	Live         []string        `json:"live,omitempty"`  // sessions
+	StillTrusted []grant.ID      `json:"still_trusted,omitempty"`
+	Trouble      []troubleDetail `json:"trouble,omitempty"`
+}
+
+type reminderDetail struct {
+	Name string `json:"name"`
+}
+
+func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
+	switch e := ev.(type) {
+	case grant.Request:
+		return raw(requestDetail{
+			Cell: e.Cell, Account: e.Account, Region: e.Region, Principal: e.Principal,
+			Ticket: e.Ticket, Reason: e.Reason, Duration: e.Duration.String(), Approvals: e.Terms.Approvals,
+		})
+	case grant.Approve:
+		d := decisionDetail{
+			Principal: after.Principal, Duration: after.Duration.String(),
+			Approvals: len(after.Approvals), Needed: after.Terms.Approvals,
+		}
+		if before.Report != nil {
+			d.Statement = before.Report.Statement
+		}
+		return raw(d)
+	case grant.Deny:
+		return raw(decisionDetail{Why: after.Why})
+	case grant.Revoke:
+		return raw(decisionDetail{Why: grant.Clean(e.Why, grant.MaxReason)})
+	case grant.CheckDone:
+		found := make(map[string]grant.Level, len(e.Report.Findings))
+		for _, f := range e.Report.Findings {
+			found[f.Check] = worse(found[f.Check], f.Level)
+		}
+		return raw(checkDetail{Findings: found})
+	case grant.StepChanged:
+		return raw(stepDetail(e))
+	case grant.OpenDelayed:
+		return raw(trouble(e.Trouble, e.Wait))
+	case grant.OpenFailed:
+		return raw(trouble(e.Trouble, 0))
+	case grant.OpenDone:
+		a := e.Access
+		return raw(openDetail{
+			End: a.End, RoleARN: a.RoleARN, InstanceID: a.InstanceID, LogGroup: a.LogGroup,
+			Statement: a.Statement, TrustBefore: a.TrustBefore, TrustAfter: a.TrustAfter,
+		})
+	case grant.CloseRound:
+		r := e.Round
+		d := closeDetail{
+			Removed: r.Removed, TrustBefore: r.TrustBefore, TrustAfter: r.TrustAfter, CutOff: r.CutOff,
+			Ended: sessionIDs(r.Ended), Live: sessionIDs(r.Live), StillTrusted: r.StillTrusted,
+		}
+		for _, o := range []grant.Outcome{r.Trust, r.Credentials, r.Sessions} {
+			if o.Trouble != nil {
+				d.Trouble = append(d.Trouble, trouble(*o.Trouble, 0))
+			}
+		}
+		return raw(d)
+	case grant.ReminderDue:
+		return raw(reminderDetail(e))
+	default:
+		return nil
+	}
+}
+
+func trouble(t grant.Trouble, wait time.Duration) troubleDetail {
+	d := troubleDetail{Kind: t.Kind, Step: t.Step, Text: t.Text}
+	if wait > 0 {
+		d.Wait = wait.String()
+	}
+	return d
+}
+
+func sessionIDs(list []grant.Session) []string {
+	var ids []string
+	for _, s := range list {
+		ids = append(ids, s.ID)
+	}
+	return ids
+}
+
+// worse keeps the finding that matters more, where a check has several.
+func worse(a, b grant.Level) grant.Level {
+	order := []grant.Level{grant.OK, grant.Warning, grant.Unread, grant.Blocks}
+	if slices.Index(order, a) > slices.Index(order, b) {
+		return a
+	}
+	return b
+}
+
+// raw encodes a detail. The details are plain values, which always encode; an
+// entry that says so is better than none.
+func raw(v any) json.RawMessage {
+	data, err := encode(v)
+	if err != nil {
+		return json.RawMessage(`{"detail":"could not be encoded"}`)
+	}
+	return data
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"breakglass/store/grant"
+)
+
+// Grant answers one grant, or a NotFound refusal.
+func (s *Store) Grant(id grant.ID) (g grant.Grant, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		var found bool
+		if g, found, err = loadGrant(tx, id); err == nil && !found {
+			return notFound(id)
+		}
+		return err
+	})
+	return g, err
+}
+
+// ByToken answers the grant whose card carries the token, or a NotFound
+// refusal.
+func (s *Store) ByToken(token string) (g grant.Grant, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		var v []byte
+		if token != "" {
+			v = tx.Bucket(bucketTokens).Get([]byte(token))
+		}
+		if v == nil {
+			return grant.Refuse(grant.NotFound, "This message belongs to no grant that is remembered here. Nothing changed. `/breakglass status` lists what is open or waiting.")
+		}
+		id, err := keyID(v)
+		if err != nil {
+			return err
+		}
+		g, err = mustLoad(tx, id)
+		return err
+	})
+	return g, err
+}
+
+// Live lists every grant that has not ended, by id.
+func (s *Store) Live() (grants []grant.Grant, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		grants, err = loadLive(tx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what is open or waiting: %w", err)
+	}
+	return grants, nil
+}
+
+// Ended lists the last n grants of a cell that ended, the newest first; cell ""
+// means every cell.
+func (s *Store) Ended(cell grant.CellName, n int) (grants []grant.Grant, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		prefix := endedPrefix(cell)
+		c := tx.Bucket(bucketEnded).Cursor()
+		// Nothing begins with the cell's name and a one, so this is just past the
+		// cell's last key.
+		k, _ := c.Seek(append([]byte(cell), 1))
+		if k == nil {
+			k, _ = c.Last()
+		} else {
+			k, _ = c.Prev()
+		}
+		for ; len(grants) < n && bytes.HasPrefix(k, prefix); k, _ = c.Prev() {
+			id, err := keyID(k[len(prefix)+timeLen:])
+			if err != nil {
+				return err
+			}
+			g, err := mustLoad(tx, id)
+			if err != nil {
+				return err
+			}
+			grants = append(grants, g)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what has ended: %w", err)
+	}
+	return grants, nil
+}
+
+func loadLive(tx *bbolt.Tx) ([]grant.Grant, error) {
+	var grants []grant.Grant
+	err := tx.Bucket(bucketLive).ForEach(func(k, _ []byte) error {
+		id, err := keyID(k)
+		if err != nil {
+			return err
+		}
+		g, err := mustLoad(tx, id)
+		if err != nil {
+			return err
+		}
+		grants = append(grants, g)
+		return nil
+	})
+	return grants, err
+}
+
+func loadGrant(tx *bbolt.Tx, id grant.ID) (grant.Grant, bool, error) {
+	data := tx.Bucket(bucketGrants).Get(idKey(id))
+	if data == nil {
+		return grant.Grant{}, false, nil
+	}
+	g, err := decodeGrant(id, data)
+	return g, err == nil, err
+}
+
+// mustLoad is for ids that an index names: then the grant must be there.
+func mustLoad(tx *bbolt.Tx, id grant.ID) (grant.Grant, error) {
+	g, found, err := loadGrant(tx, id)
+	if err == nil && !found {
+		err = damaged("%s is in an index, but not among the grants", id)
+	}
+	return g, err
+}
+
+func keyID(k []byte) (grant.ID, error) {
+	if len(k) != 8 {
+		return 0, damaged("a grant's key is %d bytes long", len(k))
+	}
+	return grant.ID(binary.BigEndian.Uint64(k)), nil
+}
