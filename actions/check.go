@@ -9,6 +9,7 @@ import (
 
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
+	"breakglass/actions/trust"
 	"breakglass/store/grant"
 )
 
@@ -37,7 +38,8 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 // judgement is the report with what the steps of opening go on with.
 type judgement struct {
 	grant.Report
-	role roleRead
+	role  roleRead
+	trust trust.Document
 }
 
 // judge makes findings of the scene. It does no I/O. Without advice (nil) the
@@ -97,38 +99,69 @@ func (s *scene) judgeRole(j *judgement, g grant.Grant, say sayFunc) {
 
 func (s *scene) judgeTrust(j *judgement, g grant.Grant, say sayFunc) {
 	r := j.role
-	p, err := parsePolicy(r.document)
+	d, err := trust.Parse([]byte(r.document))
 	if err != nil {
 		say("trust", grant.Blocks, "Look at the trust policy of the role in the IAM console and save it once.",
 			"The trust policy of %s is not one that the bot understands, so it does not touch it.", r.name)
 		return
 	}
-	j.Trusted = p.trusted()
-	if orphans := p.orphans(); len(orphans) > 0 {
-		say("trust", grant.Warning, "Remove it: IAM console, role "+r.name+", Trust relationships. Opening is refused until then; revoking removes it by itself.",
-			"The trust policy of %s names a role or user that has been deleted (%s). It grants nothing, but IAM refuses every change while it is there.", r.name, strings.Join(orphans, ", "))
+	j.trust = d
+	at := time.Now()
+	j.Trusted = trustedLines(d, at)
+	if orphans := d.Orphans(); len(orphans) > 0 {
+		// Whether it blocks depends on what is asked: a check of a cell only tells.
+		level := grant.Warning
+		if g.Principal != "" {
+			level = grant.Blocks
+		}
+		say("orphans", level, "Remove it: IAM console, role "+r.name+", Trust relationships. (Revoking a grant removes it by itself.)",
+			"The trust policy of %s names a role or user that has been deleted (%s). It lets nobody in, but IAM refuses every change while it is there.", r.name, values(orphans))
 	}
-	if p.trustsInstances() {
-		say("link", grant.OK, "", "The role %s may be the instance's own role, too. Revoking spares the instance itself.", r.name)
+	if trustsService(d, "ec2.amazonaws.com") {
+		say("link", grant.OK, "", "The role %s may be an instance's own role, too: it trusts ec2.amazonaws.com. Revoking spares the instance itself.", r.name)
 	}
 	if s.quotaErr != nil {
 		j.Findings = append(j.Findings, adviceFinding("quota", s.quotaErr, fmt.Sprintf("the account's quotas (%d characters for a trust policy are assumed)", s.quota)))
 	}
 	if g.Principal == "" {
-		say("trust", grant.OK, "", "The trust policy of %s can be read: %s.", r.name, count(len(j.Trusted), "trusted principal"))
+		say("trust", grant.OK, "", "The trust policy of %s can be read; it has %s and takes %d of %d characters.", r.name, count(len(d.Statements()), "statement"), d.Size(), s.quota)
+		return
+	}
+	judgeStanding(r.name, g, d, at, say)
+	edited, err := withStatement(d, s.cell, own(g, at.Add(g.Duration)), at)
+	if err != nil {
+		say("trust", grant.Blocks, "Look at the trust policy of the role in the IAM console.",
+			"The trust policy of %s cannot take the statement for %s.", r.name, g.Principal)
 		return
 	}
 	j.Statement = planned(g)
-	edited, err := p.opened(g, time.Now().Add(g.Duration), time.Now())
-	switch {
-	case err != nil:
-		say("trust", grant.Blocks, "Look at the trust policy of the role in the IAM console.",
-			"The trust policy of %s cannot take another statement.", r.name)
-	case edited.size() > s.quota:
-		say("quota", grant.Blocks, quotaRemedy(r.name),
-			"%s", quotaText(r.name, edited.size(), s.quota))
-	default:
-		say("trust", grant.OK, "", "The trust policy of %s has room: %d of %d characters with this grant.", r.name, edited.size(), s.quota)
+	if edited.Size() > s.quota {
+		say("quota", grant.Blocks, quotaRemedy(r.name), "%s", quotaText(r.name, edited.Size(), s.quota))
+		return
+	}
+	say("trust", grant.OK, "", "The trust policy of %s has room: %d of %d characters with this grant.", r.name, edited.Size(), s.quota)
+}
+
+// judgeStanding looks for trust that the vendor's role has already, by a
+// statement that no grant stands behind.
+func judgeStanding(roleName string, g grant.Grant, d trust.Document, at time.Time, say sayFunc) {
+	standing, err := d.Trusts(string(g.Principal), at)
+	if err != nil {
+		return // the ARN was checked when the request was made
+	}
+	for _, t := range standing {
+		switch {
+		case t.Ours:
+		case t.Via == trust.ViaARN || t.Via == trust.ViaSession:
+			say("trust", grant.Warning, "If somebody needs that statement, take it up with them first.",
+				"%s is trusted already, by a statement that people wrote (%s). Revoking the last grant for it removes that one, too.", g.Principal, nameOf(t.Mention))
+		case t.Maybe:
+			say("trust", grant.Warning, "Look at that statement's condition.",
+				"%s may be trusted already, by %s in a statement that people wrote (%s); the bot cannot tell whether its condition holds.", g.Principal, via(t), nameOf(t.Mention))
+		default:
+			say("trust", grant.Blocks, "Narrow that statement in the IAM console (role "+roleName+", Trust relationships), then request access again.",
+				"%s is trusted already and without end, by %s in a statement that people wrote (%s). Access could not be proven closed.", g.Principal, via(t), nameOf(t.Mention))
+		}
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -39,30 +39,30 @@ const (
 // sorts tells what kind of failure a code is. What is not listed is throttling
 // by the SDK's own list, a server's fault by its status, or refused.
 var sorts = map[string]class{
-	"AccessDenied":                     denied,
-	"AccessDeniedException":            denied,
-	"UnauthorizedOperation":            denied,
-	"AuthFailure":                      credentials,
-	"ExpiredToken":                     credentials,
-	"ExpiredTokenException":            credentials,
-	"RequestExpired":                   credentials,
-	"InvalidClientTokenId":             credentials,
-	"InvalidAccessKeyId":               credentials,
-	"UnrecognizedClientException":      credentials,
-	"SignatureDoesNotMatch":            credentials,
-	"InvalidSignatureException":        credentials,
-	"IncompleteSignature":              credentials,
-	"MissingAuthenticationToken":       credentials,
+	"AccessDenied":                        denied,
+	"AccessDeniedException":               denied,
+	"UnauthorizedOperation":               denied,
+	"AuthFailure":                         credentials,
+	"ExpiredToken":                        credentials,
+	"ExpiredTokenException":               credentials,
+	"RequestExpired":                      credentials,
+	"InvalidClientTokenId":                credentials,
+	"InvalidAccessKeyId":                  credentials,
+	"UnrecognizedClientException":         credentials,
+	"SignatureDoesNotMatch":               credentials,
+	"InvalidSignatureException":           credentials,
+	"IncompleteSignature":                 credentials,
+	"MissingAuthenticationToken":          credentials,
 	"MissingAuthenticationTokenException": credentials,
-	"NotAuthorized":                    credentials,
-	"OptInRequired":                    credentials,
-	"RegionDisabledException":          credentials,
-	"TooManyUpdates":                   busy,
-	"ConcurrentModification":           busy,
-	"EntityTemporarilyUnmodifiable":    busy,
-	"ServiceUnavailable":               busy,
-	"ServiceUnavailableException":      busy,
-	"Unavailable":                      busy,
+	"NotAuthorized":                       credentials,
+	"OptInRequired":                       credentials,
+	"RegionDisabledException":             credentials,
+	"TooManyUpdates":                      busy,
+	"ConcurrentModification":              busy,
+	"EntityTemporarilyUnmodifiable":       busy,
+	"ServiceUnavailable":                  busy,
+	"ServiceUnavailableException":         busy,
+	"Unavailable":                         busy,
 }
 
 // A class is why a call did not do what was asked.
@@ -95,6 +95,9 @@ func sortError(err error, write bool) failure {
 	if e, ok := errors.AsType[*wrongAccountError](err); ok {
 		f.class, f.msg = elsewhere, e.Error()
 		return f
+	}
+	if isUnreadable(err) {
+		return f // AWS has answered; asking again gives the same
 	}
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		f.code, f.msg = api.ErrorCode(), api.ErrorMessage()
@@ -139,6 +142,21 @@ func sortError(err error, write bool) failure {
 		f.class = unreachable
 	}
 	return f
+}
+
+// unreadableError says that AWS answered with a document that we do not
+// understand; nothing is edited then.
+type unreadableError struct {
+	what string
+	err  error
+}
+
+func (e *unreadableError) Error() string { return e.what + ": " + e.err.Error() }
+func (e *unreadableError) Unwrap() error { return e.err }
+
+func isUnreadable(err error) bool {
+	_, ok := errors.AsType[*unreadableError](err)
+	return ok
 }
 
 func gaveUp(err error) bool {
@@ -242,6 +260,10 @@ func (f failure) words(what string) (text, remedy string) {
 		return fmt.Sprintf("AWS could not be reached (%s on %s).", action, what),
 			"If this lasts, let the operator look at the bot's network and at its AWS endpoint."
 	default:
+		if isUnreadable(f.err) {
+			return fmt.Sprintf("The bot does not understand what AWS answers for %s, so it does not touch it.", what),
+				"Look at " + what + " in the AWS console, and at the bot's log for the place."
+		}
 		return fmt.Sprintf("AWS refused %s on %s (%s).", action, what, f.code),
 			"Look at the bot's log for what AWS said, and at " + what + " in the AWS console."
 	}
@@ -256,7 +278,7 @@ func (f failure) trouble(step, what string) *grant.Trouble {
 // troubled sorts an error of a step that is either a *grant.Trouble already or
 // an error of AWS.
 func troubled(err error, write bool, step, what string) *grant.Trouble {
-	if t, ok := errors.AsType[*grant.Trouble](err); ok {
+	if t, ok := asTrouble(err); ok {
 		return t
 	}
 	return sortError(err, write).trouble(step, what)

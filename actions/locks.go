@@ -37,17 +37,39 @@ type roleWork struct {
 	lock lock
 
 	mu sync.Mutex
-	// opening holds the ends of grants that have passed the hard stop and whose
-	// statement is not yet in the trust policy: nobody else can know of them.
-	opening map[grant.ID]time.Time
-	// leaving holds the removals that wait for the lock. Who holds it carries
+	// opening holds the grants that are on their way from the hard stop to the
+	// trust policy: nothing in AWS tells of them yet.
+	opening map[grant.ID]arriving
+	// leaving holds the removals that wait for the lock. Whoever holds it carries
 	// them all out in one write.
 	leaving map[grant.ID]*removal
-	// cut is the newest cut-off that was written here, and when.
-	cut     time.Time
-	cutDone time.Time
-	// gone is when a statement was last removed here.
-	gone time.Time
+	// past holds the trust policies that we have overwritten lately, so that an
+	// old replica's answer is not taken for a new one.
+	past map[string]time.Time
+	// stop and cut are the dates that we have put on the role last.
+	stop, cut dated
+}
+
+// arriving is what others must know of a grant that is being opened.
+type arriving struct {
+	end       time.Time
+	principal grant.RoleARN
+}
+
+// dated is a date in one of our policies, and when we read it back.
+type dated struct{ date, seen time.Time }
+
+func (w *roleWork) note(field *dated, date time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	*field = dated{date: date, seen: time.Now()}
+}
+
+// since answers the date if we have read it back after a moment.
+func (w *roleWork) since(field *dated, at time.Time) (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return field.date, field.seen.After(at)
 }
 
 // work returns the role's entry. Role names are unique in an account without
@@ -60,8 +82,9 @@ func (a *AWS) work(roleARN string) *roleWork {
 	if !ok {
 		w = &roleWork{
 			lock:    newLock(),
-			opening: make(map[grant.ID]time.Time),
+			opening: make(map[grant.ID]arriving),
 			leaving: make(map[grant.ID]*removal),
+			past:    make(map[string]time.Time),
 		}
 		a.roles[key] = w
 	}

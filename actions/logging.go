@@ -131,16 +131,6 @@ func readVersion(ctx context.Context, cl *clients, version string) (preferences,
 	return p, nil
 }
 
-// unreadableError says that AWS answered with a document that we do not
-// understand; nothing is edited then.
-type unreadableError struct {
-	what string
-	err  error
-}
-
-func (e *unreadableError) Error() string { return e.what + ": " + e.err.Error() }
-func (e *unreadableError) Unwrap() error { return e.err }
-
 // wanted are the inputs as they should be, in JSON. Encryption is enforced
 // exactly where the group has a key: enforced without one, no session in the
 // whole region starts; not enforced with one, a session whose log cannot be
@@ -440,7 +430,7 @@ func older(a, b string) bool {
 }
 
 func unreadable(err error, what string) error {
-	if _, ok := errors.AsType[*unreadableError](err); !ok {
+	if !isUnreadable(err) {
 		return err
 	}
 	return &grant.Trouble{

@@ -160,16 +160,11 @@ func (s *scene) passing() *grant.Trouble {
 		if n.err == nil {
 			continue
 		}
-		if f := sortError(n.err, false); f.kind() != grant.Refused && !isUnreadable(n.err) {
+		if f := sortError(n.err, false); f.kind() != grant.Refused {
 			return f.trouble(grant.StepCheck, n.what)
 		}
 	}
 	return nil
-}
-
-func isUnreadable(err error) bool {
-	_, ok := errors.AsType[*unreadableError](err)
-	return ok
 }
 
 // advice is what is worth telling people and what no decision hangs on. It is

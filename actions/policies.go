@@ -78,14 +78,6 @@ func dateIn(doc string, write func(time.Time) string) time.Time {
 	return time.Time{}
 }
 
-// How long a write to IAM may take to be read back. "Changes that I make are not
-// always immediately visible" (IAM User Guide, "Troubleshoot IAM").
-const (
-	visibleLimit = 30 * time.Second
-	firstPause   = 100 * time.Millisecond
-	longestPause = 2 * time.Second
-)
-
 // putDate writes one of our policies and reads it back until it is seen. The
 // caller holds the role's lock. beside, if any, runs beside the first reading.
 func putDate(ctx context.Context, cl *clients, role, name string, at time.Time, write func(time.Time) string, beside func()) (time.Time, error) {
@@ -135,7 +127,3 @@ func putDate(ctx context.Context, cl *clients, role, name string, at time.Time, 
 	}
 	return time.Time{}, last
 }
-
-// writeTries is how often a write that AWS was too busy for, or whose answer
-// was lost, is tried within one round.
-const writeTries = 3

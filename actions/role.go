@@ -2,18 +2,11 @@ package actions
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-
-	"breakglass/actions/trust"
-	"breakglass/store/grant"
 )
 
 // conventionalRole is the role of SingleStore's procedure; with a dash and the
@@ -76,16 +69,3 @@ func readRole(ctx context.Context, cl *clients, name string) (role, error) {
 
 // missing reports whether IAM says that there is no such role.
 func missing(err error) bool { return err != nil && sortError(err, false).is(codeNoSuchEntity) }
-
-// sum is the SHA-256 of a document, for the audit log.
-func sum(document string) string {
-	h := sha256.Sum256([]byte(document))
-	return hex.EncodeToString(h[:])
-}
-
-var (
-	_ = trust.Parse
-	_ = slices.Contains[[]string]
-	_ = fmt.Sprint
-	_ = grant.None
-)

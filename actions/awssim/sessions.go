@@ -126,10 +126,6 @@ func (s *session) arn() string {
 	return "arn:aws:ssm:" + s.region.name + ":" + s.region.account.id + ":session/" + s.id
 }
 
-func onSession(c *call) []string {
-	return []string{"arn:aws:ssm:" + c.region.name + ":" + c.account.id + ":session/" + c.Params["SessionId"]}
-}
-
 // authorizeSession checks a permission on a session, with the tags that
 // Session Manager puts on it.
 func (c *call) authorizeSession() *Error {
@@ -140,7 +136,8 @@ func (c *call) authorizeSession() *Error {
 			rc.set(prefix+"aws:ssmmessages:target-id", s.target)
 		}
 	}
-	return c.authorize(c.action(), onSession(c)[0], rc)
+	arn := "arn:aws:ssm:" + c.region.name + ":" + c.account.id + ":session/" + c.Params["SessionId"]
+	return c.authorize(c.action(), arn, rc)
 }
 
 func noSession() *Error {

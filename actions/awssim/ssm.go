@@ -18,9 +18,9 @@ func ssmOperations() map[string]operation {
 		"UpdateDocumentDefaultVersion": {resources: onDocument, run: updateDocumentDefaultVersion, write: true},
 		"ListDocumentVersions":         {resources: onDocument, run: listDocumentVersions},
 		"DescribeSessions":             {run: describeSessions},
-		"TerminateSession":             {resources: onSession, run: terminateSession, write: true},
+		"TerminateSession":             {authorizesItself: true, run: terminateSession, write: true},
 		"StartSession":                 {authorizesItself: true, run: startSession, write: true},
-		"ResumeSession":                {resources: onSession, run: resumeSession, write: true},
+		"ResumeSession":                {authorizesItself: true, run: resumeSession, write: true},
 		"DescribeInstanceInformation":  {run: describeInstanceInformation},
 		"GetConnectionStatus":          {run: getConnectionStatus},
 	}

@@ -27,7 +27,7 @@ func getCallerIdentity(c *call) (any, *Error) {
 // Patterns of the STS API reference.
 var (
 	sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
-	externalID  = regexp.MustCompile(`^[\w+=,.@:/-]{2,1224}$`)
+	externalID  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 )
 
 // chainedLimit is the longest session of a role that is assumed with
@@ -39,7 +39,7 @@ func assumeRole(c *call) (any, *Error) {
 	if !sessionName.MatchString(session) {
 		return nil, c.invalid(`1 validation error detected: Value '` + session + `' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\w+=,.@-]*`)
 	}
-	if id := c.form.Get("ExternalId"); id != "" && !externalID.MatchString(id) {
+	if id := c.form.Get("ExternalId"); id != "" && (len(id) < 2 || len(id) > 1224 || !externalID.MatchString(id)) {
 		return nil, c.invalid(`1 validation error detected: Value at 'externalId' failed to satisfy constraint: Member must satisfy regular expression pattern: [\w+=,.@:\/-]*`)
 	}
 	chained := c.key.role != nil

@@ -2,6 +2,7 @@ package trust
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -159,11 +160,8 @@ func (c *condition) allows(arn, account string) bool {
 		if t.key == "aws:principalaccount" {
 			value = account
 		}
-		any := false
-		for _, p := range t.patterns {
-			any = any || strings.Contains(p, "${") || glob(p, value)
-		}
-		if !any {
+		fits := func(p string) bool { return strings.Contains(p, "${") || glob(p, value) }
+		if !slices.ContainsFunc(t.patterns, fits) {
 			return false
 		}
 	}

@@ -129,17 +129,17 @@ func Parse(raw []byte) (Document, error) {
 // checkKeys refuses an element that appears twice, and one that differs from a
 // known element only in case: we would pass over what IAM may obey.
 func checkKeys(n *node, known ...string) error {
-	for i, m := range n.members {
+	seen := make(map[string]bool, len(n.members))
+	for _, m := range n.members {
 		for _, k := range known {
 			if m.key != k && strings.EqualFold(m.key, k) {
 				return &ParseError{Err: ErrShape, Offset: m.start, Detail: "the element " + k + " is written in another case"}
 			}
 		}
-		for j := range i {
-			if n.members[j].key == m.key {
-				return &ParseError{Err: ErrDuplicateKey, Offset: m.start, Detail: m.key}
-			}
+		if seen[m.key] {
+			return &ParseError{Err: ErrDuplicateKey, Offset: m.start, Detail: m.key}
 		}
+		seen[m.key] = true
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func (d Document) Trusts(arn string, at time.Time) ([]Trust, error) {
 		}
 		for _, p := range s.principals {
 			if via, ok := trustedVia(p, arn, account, name); ok {
-				out = append(out, Trust{Mention: d.mention(i, p), Via: via, Maybe: s.cond.more})
+				out = append(out, Trust{Mention: d.mention(i, p), Via: via, Maybe: s.cond.more || via == ViaPattern})
 			}
 		}
 	}
@@ -158,12 +158,10 @@ func trustedVia(p Principal, arn, account, name string) (Via, bool) {
 		return ViaARN, true
 	case accountID(v) == account:
 		return ViaAccount, true
+	case accountOf(v) == account && strings.Contains(v, ":assumed-role/"+name+"/"):
+		return ViaSession, true
 	case strings.ContainsAny(v, "*?"):
 		return ViaPattern, glob(v, arn)
-	}
-	m := principalARNPattern.FindStringSubmatch(v)
-	if m != nil && m[1] == account && strings.HasPrefix(m[2], "assumed-role/"+name+"/") {
-		return ViaSession, true
 	}
 	return "", false
 }

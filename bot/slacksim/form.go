@@ -1,10 +1,10 @@
 package slacksim
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -117,7 +117,11 @@ func chosen(b Button, value any) (object, error) {
 	case "datetimepicker":
 		o["selected_date_time"] = nil
 		if len(several) > 0 {
-			o["selected_date_time"] = json.Number(several[0])
+			seconds, err := strconv.ParseInt(several[0], 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("%w: [%s] takes Unix seconds: %w", ErrRefused, b.Text, err)
+			}
+			o["selected_date_time"] = seconds
 		}
 		return o, nil
 	case "multi_users_select":

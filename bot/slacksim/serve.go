@@ -145,6 +145,7 @@ func (s *Slack) Close() {
 		close(s.done)
 		s.tell()
 		conns := append([]*Connection(nil), s.conns...)
+		clients := append([]*http.Transport(nil), s.clients...)
 		tcp := s.tcp
 		s.mu.Unlock()
 		for _, c := range conns {
@@ -155,7 +156,7 @@ func (s *Slack) Close() {
 		if tcp != nil {
 			_ = tcp.Close()
 		}
-		for _, t := range s.clients {
+		for _, t := range clients {
 			t.CloseIdleConnections()
 		}
 	})

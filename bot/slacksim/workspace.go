@@ -87,6 +87,7 @@ type Slack struct {
 	choose    func([]*Connection) *Connection
 	tickets   map[string]time.Time
 	envelopes map[string]*envelope
+	echoes    map[string][]*envelope // further copies of the same envelope
 	acks      []Ack
 	doubles   int
 	doubleNew bool
@@ -157,6 +158,7 @@ func New(opt Options) *Slack {
 		responseURLs: map[string]*responseURL{},
 		tickets:      map[string]time.Time{},
 		envelopes:    map[string]*envelope{},
+		echoes:       map[string][]*envelope{},
 		buckets:      map[string]*bucket{},
 		done:         make(chan struct{}),
 	}

@@ -130,7 +130,7 @@ func lapseLine(g grant.Grant) line {
 	if g.Terms.Undecided <= 0 {
 		return nil
 	}
-	return ln("Without a decision it lapses at ", clock(g.RequestedAt.Add(g.Terms.Undecided)), ".")
+	return ln("Without a decision it lapses at ", when(g.RequestedAt.Add(g.Terms.Undecided)), ".")
 }
 
 // facts is what was asked for and why.
@@ -174,7 +174,7 @@ func (p *page) checks(g grant.Grant, most int) {
 	if len(sum) == 0 {
 		sum = []string{"nothing was reported"}
 	}
-	lines := []line{ln(bold("Checks:"), " "+strings.Join(sum, ", ")+", at ", clock(r.At))}
+	lines := []line{ln(bold("Checks:"), " "+strings.Join(sum, ", ")+", at ", when(r.At))}
 	left := len(r.Findings) - count[grant.OK]
 	for _, x := range []struct {
 		level grant.Level
@@ -335,7 +335,9 @@ var stepNames = map[string]string{
 }
 
 // steps is how far opening or closing has come: a mark and a word for each.
-func (p *page) steps(g grant.Grant, list []grant.Step) {
+func (p *page) steps(g grant.Grant, list []grant.Step) { p.para(stepLines(g, list)...) }
+
+func stepLines(g grant.Grant, list []grant.Step) []line {
 	given := len(list) > 0 && list[0].Name == grant.StepCheck && g.Phase != grant.Opening
 	var lines []line
 	for i, s := range list {
@@ -348,6 +350,7 @@ func (p *page) steps(g grant.Grant, list []grant.Step) {
 		}
 		mark, state := "○", "waiting"
 		switch s.State {
+		case grant.Waiting:
 		case grant.Running:
 			mark, state = "▸", "running"
 		case grant.Done:
@@ -364,19 +367,19 @@ func (p *page) steps(g grant.Grant, list []grant.Step) {
 		}
 		lines = append(lines, l)
 	}
-	p.para(lines...)
+	return lines
 }
 
 func (p *page) open(g grant.Grant) {
 	p.lead(
 		ln(bold("Open until "), until(g).inBold(), " for SingleStore Support."),
-		ln("Asked for by ", user(g.Requester), approvedBy(g), "."),
 		endLine(g),
+		ln("Asked for by ", user(g.Requester), approvedBy(g), "."),
 	)
 	next := ln(bold("Next:"), " paste this into ticket ", typed(g.Ticket, grant.MaxTicket), ", then press Mark as sent.")
 	buttons := []button{newButton(g, ActionMarkSent, "Mark as sent", "primary", nil)}
 	if !g.SentAt.IsZero() {
-		next = ln(bold("Support was told"), " by ", user(g.SentBy), " at ", clock(g.SentAt), ", with this:")
+		next = ln(bold("Support was told"), " by ", user(g.SentBy), " at ", when(g.SentAt), ", with this:")
 		buttons = nil
 	}
 	p.para(next)
@@ -466,7 +469,7 @@ func Confirmation(g grant.Grant) string {
 
 func (p *page) closing(g grant.Grant) {
 	e := ending(g)
-	lines := []line{ln(bold("Access is being taken away"), " since ", clock(e.Since), ": ", why(e), ".")}
+	lines := []line{ln(bold("Access is being taken away"), " since ", when(e.Since), ": ", why(e), ".")}
 	switch {
 	case e.Failing > 0:
 		lines = append(lines, ln("A step is failing. It is tried again until AWS shows that nothing is left."))

@@ -41,14 +41,14 @@
 //
 //	@U0ANA asks to let SingleStore Support in for 4 h.
 //	Approvals: 0 of 2. The requester's own does not count.
-//	Without a decision it lapses at 15:36 UTC.
+//	Without a decision it lapses at 2026-11-23 15:36 UTC.
 //
 //	Reason: stuck node pool
 //	Ticket: 48213
 //	Cell: helios-prod · account 444455556666 · us-east-1
 //	SingleStore role: `arn:aws:iam::111122223333:role/support`
 //
-//	Checks: 5 ok, 1 warning, at 14:36 UTC
+//	Checks: 5 ok, 1 warning, at 2026-11-23 14:36 UTC
 //	! Warning: The log group has no KMS key, so Session Manager cannot insist on encryption.
 //	→ Give /aws/ssm/helios-prod/cluster a KMS key when there is time.
 //
@@ -93,12 +93,12 @@
 //	=========================================
 //
 //	Open until 2026-11-23 18:38 UTC for SingleStore Support.
-//	Asked for by @U0ANA, approved by @U0BEN, @U0EVA.
 //	After that AWS itself refuses SingleStore, even without this bot.
+//	Asked for by @U0ANA, approved by @U0BEN, @U0EVA.
 //
 //	Next: paste this into ticket 48213, then press Mark as sent.
 //	    Privileged access is granted for ticket 48213.
-//	    
+//
 //	    BYOC cell: helios-prod
 //	    AWS account: 444455556666
 //	    Region: us-east-1
@@ -107,7 +107,7 @@
 //	    Privileged access instance: i-0a1b2c3d4e5f60718
 //	    Valid until: 2026-11-23 18:38:07 UTC
 //	    Our reference: BG-7
-//	    
+//
 //	    AWS may need up to a minute to accept the role.
 //	    Sessions are logged. Please tell us as soon as you are done.
 //
@@ -125,7 +125,7 @@
 //	BG-7 · Closing · helios-prod
 //	============================
 //
-//	Access is being taken away since 15:41 UTC: revoked by @U0BEN: Support is done.
+//	Access is being taken away since 2026-11-23 15:41 UTC: revoked by @U0BEN: Support is done.
 //	It goes on until AWS shows that nothing is left. There is nothing to press.
 //
 //	✓ Trust: done: statement BreakglassBG7 is gone

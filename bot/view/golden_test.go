@@ -101,8 +101,7 @@ func readRich(part map[string]any) string {
 
 func readButton(b map[string]any) string {
 	s := "[ " + b["text"].(map[string]any)["text"].(string) + " ]"
-	if c, ok := b["confirm"].(map[string]any); ok {
-		_ = c
+	if b["confirm"] != nil {
 		s = strings.TrimSuffix(s, " ]") + " … ]"
 	}
 	return s
@@ -280,7 +279,7 @@ func TestDoc_cards(t *testing.T) {
 			if strings.Trim(l, "=") == "" && l != "" {
 				l = strings.Repeat("=", len(l))
 			}
-			b.WriteString(strings.TrimRight("//\t"+l, "\t") + "\n")
+			b.WriteString(strings.TrimRight("//\t"+l, "\t ") + "\n")
 		}
 	}
 	b.WriteString("package view\n")

@@ -120,7 +120,7 @@ func plainStanding(g grant.Grant, now time.Time) string {
 
 // Choose is the answer to revoke alone: which one?
 func Choose(grants []grant.Grant, now time.Time) Message {
-	const most = 20
+	const most = 12
 	p := &page{rest: "/breakglass revoke ID"}
 	if len(grants) == 0 {
 		p.lead(ln(bold("Nothing is open,"), " so there is nothing to revoke."))

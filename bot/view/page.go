@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -65,7 +66,7 @@ func (p *page) press(buttons ...button) {
 func (p *page) add(q part) {
 	var lines []line
 	for _, l := range q.lines {
-		if len(l) > 0 {
+		if slices.ContainsFunc(l, func(s span) bool { return s.text != "" || s.kind == date }) {
 			lines = append(lines, l)
 		}
 	}
@@ -180,57 +181,63 @@ func (p *page) text() string {
 	}
 	last := ""
 	if len(labels) > 0 {
-		last = "\nButtons: " + strings.Join(labels, ", ") + "."
-		if len(labels) == 1 {
-			last = "\nButton: " + labels[0] + "."
-		}
+		last = Cut("\nButtons: "+strings.Join(labels, ", ")+".", 500)
 	}
-	last = Cut(last, 500)
-
-	var b strings.Builder
-	left := maxText - units(last)
-	full := true
-	put := func(s string) bool {
-		if n := units(s); n <= left {
-			left -= n
-			b.WriteString(s)
-			return true
-		}
-		full = false
-		return false
-	}
+	w := &narrow{left: maxText - units(last) - 1}
 	for _, q := range p.parts {
-		if !full {
-			break
-		}
-		if q.text != "" && (b.Len() == 0 || put("\n")) {
-			if s := Escape(q.text); !put(s) && q.kind != heading && left > 100 {
-				put2 := clip(s, left-10)
-				left -= units(put2)
-				b.WriteString(put2)
-			}
+		if q.text != "" {
+			w.line()
+			w.words(clip(Escape(q.text), 1500))
 		}
 		for _, l := range q.lines {
-			if !full || (b.Len() > 0 && !put("\n")) {
-				break
-			}
+			w.line()
 			for _, s := range l {
-				text := s.read()
-				if put(text) {
-					continue
+				if s.kind == words {
+					w.words(s.read())
+				} else {
+					w.token(s.read())
 				}
-				if s.kind == words && left > 100 {
-					text = clip(text, left-10)
-					left -= units(text)
-					b.WriteString(text)
-				}
-				break
 			}
 		}
 	}
-	s := b.String()
-	if !full && !strings.HasSuffix(s, "…") {
-		s = strings.TrimRight(s, "\n ") + "…"
+	return w.String() + last
+}
+
+// narrow is a text that stops where there is no more room.
+type narrow struct {
+	strings.Builder
+	left int
+	full bool
+}
+
+// line begins a new line.
+func (w *narrow) line() {
+	if w.Len() > 0 {
+		w.token("\n")
 	}
-	return s + last
+}
+
+// token is written whole or not at all.
+func (w *narrow) token(s string) {
+	n := units(s)
+	switch {
+	case w.full:
+	case n <= w.left:
+		w.left -= n
+		w.WriteString(s)
+	default:
+		w.full = true
+		w.WriteString("…")
+	}
+}
+
+// words may be cut.
+func (w *narrow) words(s string) {
+	if units(s) > w.left && w.left > 50 && !w.full {
+		w.full = true
+		s = clip(s, w.left)
+		w.WriteString(s)
+		return
+	}
+	w.token(s)
 }

@@ -17,10 +17,13 @@ var refs = regexp.MustCompile("@[UW][A-Z0-9]{1,30}\\b|`/breakglass[^`]*`")
 func Refused(text, ref string) Message {
 	p := &page{}
 	var lines []line
-	for l := range strings.Lines(verbatim(text)) {
-		lines = append(lines, refusalLine(clip(strings.TrimRight(l, "\n"), 2500)))
+	for l := range strings.Lines(clip(verbatim(text), maxSection)) {
+		lines = append(lines, refusalLine(strings.TrimRight(l, "\n")))
 	}
-	p.add(part{kind: lead, lines: lines})
+	if len(lines) == 0 {
+		lines = []line{ln("That was refused. Nothing changed.")}
+	}
+	p.lead(lines...)
 	p.reference(ref)
 	return p.message()
 }
@@ -36,12 +39,15 @@ func refusalLine(s string) line {
 			out = append(out, say(s[:at[0]]))
 		}
 		found := s[at[0]:at[1]]
-		if found[0] == '@' {
-			out = append(out, user(grant.UserID(found[1:])))
-		} else {
-			out = append(out, code(strings.Trim(found, "`")))
-		}
 		s = s[at[1]:]
+		switch {
+		case found[0] != '@':
+			out = append(out, code(strings.Trim(found, "`")))
+		case strings.HasPrefix(s, "…"):
+			out = append(out, say(found)) // cut short it may be somebody else
+		default:
+			out = append(out, user(grant.UserID(found[1:])))
+		}
 	}
 	return out
 }

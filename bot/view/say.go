@@ -137,7 +137,11 @@ func (p *page) sayFailed(g grant.Grant) bool {
 	if g.Phase != grant.Closing && g.Phase != grant.Closed {
 		return false
 	}
-	p.lead(ln(user(g.Requester), " ", bold(g.ID.String()+" could not be opened."), " SingleStore has no access under it."))
+	now := "SingleStore has no access under it."
+	if g.Touched && g.Phase == grant.Closing {
+		now = "SingleStore may have been let in for a moment; that is being taken back."
+	}
+	p.lead(ln(user(g.Requester), " ", bold(g.ID.String()+" could not be opened."), " "+now))
 	if g.OpenError == nil {
 		p.para(ln(bold("Why:"), " ", why(ending(g)), "."))
 	}
@@ -183,8 +187,8 @@ func (p *page) sayStuck(g grant.Grant, people People, now time.Time) bool {
 	}
 	to := people.mentions(g.Requester)
 	p.lead(
-		ln(to, user(g.Requester), " ", bold(g.ID.String()+" on "+cell(g)+" is not proven ended."), " SingleStore may still have access."),
-		ln(fmt.Sprintf("The last %d rounds failed. It started ", e.Failing), when(e.Since), " and is tried again every minute, without end."),
+		ln(to, user(g.Requester), " ", bold(g.ID.String()+" on "+cell(g)+": taking access away keeps failing."), " SingleStore may still have it."),
+		ln(fmt.Sprintf("The last %d rounds failed. It started ", e.Failing), when(e.Since), " and is tried again every minute or sooner, without end."),
 	)
 	var failing []line
 	stuck := map[string]bool{}
@@ -199,7 +203,7 @@ func (p *page) sayStuck(g grant.Grant, people People, now time.Time) bool {
 		}
 		l := ln("✗ ", bold(name), ": failing")
 		if !s.At.IsZero() {
-			l = append(l, say(" since "), clock(s.At))
+			l = append(l, say(" since "), when(s.At))
 		}
 		failing = append(failing, append(l, say(": "), typed(s.Note, 2*cardNote)))
 	}
@@ -285,7 +289,7 @@ func (p *page) sayProof(g grant.Grant, others []grant.Grant) bool {
 		p.para(lines...)
 	}
 	if a := g.Access; a != nil && a.TrustBefore != "" && a.TrustAfter != "" {
-		p.para(ln(bold("Trust policy, SHA-256:"), " before opening ", typedCode(a.TrustBefore, 64), ", while open ", typedCode(a.TrustAfter, 64)))
+		p.para(ln(bold("Trust policy, SHA-256:"), " before opening ", typedCode(a.TrustBefore, 13), ", while open ", typedCode(a.TrustAfter, 13)))
 	}
 	p.sessions(e.Ended, 15)
 	p.still(e)
@@ -318,7 +322,7 @@ func (p *page) sessions(list []grant.Session, most int) {
 		}
 		l := ln("• ", typedCode(s.ID, 100))
 		if !s.Started.IsZero() {
-			l = append(l, say(", since "), clock(s.Started))
+			l = append(l, say(", since "), when(s.Started))
 		}
 		if s.Document != "" {
 			l = append(l, say(", "), typed(s.Document, 60))
@@ -364,7 +368,7 @@ func (p *page) remindUndecided(g grant.Grant, people People, now time.Time) bool
 	)
 	next := ln(bold("Next:"), " read the checks and the plan on the card above, then press Approve "+grant.FormatDuration(g.Duration)+" or Deny there.")
 	if g.Terms.Undecided > 0 {
-		next = append(next, say(" Without a decision it lapses at "), clock(lapse), say("."))
+		next = append(next, say(" Without a decision it lapses at "), when(lapse), say("."))
 	}
 	p.para(next)
 	return true

@@ -9,8 +9,7 @@ import (
 
 // Show is one grant's whole story, for one reader. Times in the story are UTC.
 func Show(g grant.Grant, now time.Time) Message {
-	p := &page{rest: showCommand(g)}
-	p.rest = "" // there is nowhere else to look
+	p := &page{} // what does not fit here fits nowhere
 	p.head(title(g))
 	e := ending(g)
 	switch g.Phase {
@@ -23,9 +22,9 @@ func Show(g grant.Grant, now time.Time) Message {
 		if d := g.End.Sub(now); d > 0 {
 			left = about(d) + " left."
 		}
-		p.lead(ln(bold("Open until "), until(g).inBold(), ". "+left), ln("Asked for by ", user(g.Requester), approvedBy(g), "."), endLine(g))
+		p.lead(ln(bold("Open until "), until(g).inBold(), ". "+left), endLine(g), ln("Asked for by ", user(g.Requester), approvedBy(g), "."))
 	case grant.Closing:
-		p.lead(ln(bold("Access is being taken away"), " since ", clock(e.Since), ": ", why(e), "."))
+		p.lead(ln(bold("Access is being taken away"), " since ", when(e.Since), ": ", why(e), "."))
 	case grant.Closed:
 		p.lead(proofLead(g)...)
 	default:
@@ -45,12 +44,11 @@ func Show(g grant.Grant, now time.Time) Message {
 	if g.Phase == grant.Closed || g.Phase == grant.Closing {
 		p.para(whoLines(g)...)
 	}
-	p.facts(g, 2000)
+	p.facts(g, grant.MaxReason)
 	p.support(g)
 	p.story(g)
 	if len(g.Opening) > 0 {
-		p.para(ln(bold("Opening, step by step")))
-		p.steps(g, g.Opening)
+		p.para(append([]line{ln(bold("Opening, step by step"))}, stepLines(g, g.Opening)...)...)
 	}
 	if g.Access != nil {
 		p.access(g)

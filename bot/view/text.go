@@ -265,14 +265,18 @@ func mrkdwn(lines []line) (string, bool) {
 		for len(l) > 0 {
 			// Neighbours of one style are formatted together; the marks must touch
 			// words.
-			run := ""
-			n := 0
-			for ; n < len(l) && l[n].bold == l[0].bold && l[n].code == l[0].code; n++ {
-				if l[n].kind == words && markup.MatchString(l[n].text) {
+			n := 1
+			for n < len(l) && l[n].bold == l[0].bold && l[n].code == l[0].code {
+				n++
+			}
+			var said []string
+			for _, s := range l[:n] {
+				if s.kind == words && markup.MatchString(s.text) {
 					return "", false
 				}
-				run += l[n].read()
+				said = append(said, s.read())
 			}
+			run := strings.Join(said, "")
 			mark := ""
 			if l[0].code {
 				mark = "`"

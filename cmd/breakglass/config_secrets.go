@@ -32,7 +32,7 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalText is always [redacted].
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil } //nolint:unparam // the signature is encoding.TextMarshaler's
 
 // Secrets are Slack's two tokens.
 type Secrets struct {

@@ -253,9 +253,10 @@ func checkProblems(tb testing.TB, data []byte, err error) {
 
 // The awkward bytes that a text file in testdata could not hold, or should not.
 func TestConfig_notText(t *testing.T) {
-	bomb := "a: &a [x, x]\n"
+	var bomb strings.Builder
+	bomb.WriteString("a: &a [x, x]\n")
 	for c := 'b'; c <= 'z'; c++ {
-		bomb += fmt.Sprintf("%c: &%c [*%c, *%c]\n", c, c, c-1, c-1)
+		fmt.Fprintf(&bomb, "%c: &%c [*%c, *%c]\n", c, c, c-1, c-1)
 	}
 	tests := []struct{ name, text, want string }{
 		{"empty", "", "f:1: the file is empty"},
@@ -267,7 +268,7 @@ func TestConfig_notText(t *testing.T) {
 		{"NUL", "slack: \x00", "f:1: has the control character U+0000"},
 		{"turned around", "slack: {channel: C01} # \u202e\n", "f:1: has the invisible character U+202E"},
 		{"1 MiB and a byte", strings.Repeat("#", maxConfig+1), "f:1: the file is larger than 1 MiB"},
-		{"alias bomb", bomb, "f:1: the anchor &a is not allowed here"},
+		{"alias bomb", bomb.String(), "f:1: the anchor &a is not allowed here"},
 		{"deep nesting", strings.Repeat("[", 20_000), "f:1: not YAML: exceeded max depth"},
 		{"deep and closed", strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000), "f:1: is a list"},
 		{"alias to itself", "slack: &a [*a]\n", "f:1: the anchor &a is not allowed here"},

@@ -165,7 +165,7 @@ func TestWalls_borders(t *testing.T) {
 		for _, b := range borders {
 			check := func(imports []string, may []string, where string) {
 				for _, path := range imports {
-					if (under(path, b.module)) && !slices.Contains(may, name) && !slices.Contains(may, "*") {
+					if under(path, b.module) && !slices.Contains(may, name) && !slices.Contains(may, "*") {
 						t.Errorf("%s%s imports %s, whose types stop at %v", name, where, path, b.may)
 					}
 				}
@@ -267,9 +267,19 @@ func TestWalls_topLevel(t *testing.T) {
 func TestWalls_noMachineNames(t *testing.T) {
 	var banned []string
 	for _, parts := range [][]string{
-		{"/wo", "rk/"}, {"/ro", "ot/"}, {"/ho", "me/"}, {"/Us", "ers/"}, {"/var/fol", "ders/"},
-		{"proxy.go", "lang.org"}, {"sum.go", "lang.org"}, {"registry.npm", "js.org"}, {"deb.deb", "ian.org"},
-		{"docker", ".io/"}, {"gcr", ".io/"}, {"quay", ".io/"}, {"vuln.go", ".dev"},
+		{"/wo", "rk/"},
+		{"/ro", "ot/"},
+		{"/ho", "me/"},
+		{"/Us", "ers/"},
+		{"/var/fol", "ders/"},
+		{"proxy.go", "lang.org"},
+		{"sum.go", "lang.org"},
+		{"registry.npm", "js.org"},
+		{"deb.deb", "ian.org"},
+		{"docker", ".io/"},
+		{"gcr", ".io/"},
+		{"quay", ".io/"},
+		{"vuln.go", ".dev"},
 	} {
 		banned = append(banned, strings.Join(parts, ""))
 	}
