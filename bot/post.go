@@ -28,18 +28,24 @@ type poster struct {
 	turns map[string]*turn
 }
 
-// turn is a token bucket for one method and channel: Slack takes about one
-// message a second and channel, with short bursts, and fifty chat.update a
-// minute (docs.slack.dev, "Rate limits").
+// turn is a token bucket for one method and channel.
 type turn struct {
 	tokens float64
 	at     time.Time
 	until  time.Time // Slack said to wait until then
 }
 
-const (
-	burst    = 5.0
-	perToken = 1200 * time.Millisecond
+// pace is what Slack takes: so many at once, and then one each.
+type pace struct {
+	burst float64
+	each  time.Duration
+}
+
+// Slack takes about one message a second and channel, with short bursts, and
+// fifty or more chat.update a minute and team (docs.slack.dev, "Rate limits").
+var (
+	posts = pace{burst: 5, each: time.Second}
+	edits = pace{burst: 15, each: 1500 * time.Millisecond}
 )
 
 func newPoster(api *slack.Client, client *http.Client) *poster {
@@ -52,20 +58,20 @@ const longestWait = 10 * time.Second
 
 // reserve takes a turn and answers how long to wait for it, or answers false
 // with the time after which to ask again.
-func (p *poster) reserve(key string, now time.Time) (time.Duration, bool) {
+func (p *poster) reserve(key string, rate pace, now time.Time) (time.Duration, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.turns[key]
 	if t == nil {
-		t = &turn{tokens: burst, at: now}
+		t = &turn{tokens: rate.burst, at: now}
 		p.turns[key] = t
 	}
-	t.tokens = min(burst, t.tokens+float64(now.Sub(t.at))/float64(perToken))
+	t.tokens = min(rate.burst, t.tokens+float64(now.Sub(t.at))/float64(rate.each))
 	t.at = now
 	t.tokens--
 	wait := time.Duration(0)
 	if t.tokens < 0 {
-		wait = time.Duration(-t.tokens * float64(perToken))
+		wait = time.Duration(-t.tokens * float64(rate.each))
 	}
 	if wait = max(wait, t.until.Sub(now)); wait > longestWait {
 		t.tokens++ // not taken
@@ -84,8 +90,8 @@ func (p *poster) hold(key string, until time.Time) {
 }
 
 // wait waits for a turn.
-func (p *poster) wait(ctx context.Context, key string) error {
-	d, ok := p.reserve(key, time.Now())
+func (p *poster) wait(ctx context.Context, key string, rate pace) error {
+	d, ok := p.reserve(key, rate, time.Now())
 	if !ok {
 		return &slack.RateLimitedError{RetryAfter: d}
 	}
@@ -123,7 +129,7 @@ func options(msg view.Message, withBlocks bool) ([]slack.MsgOption, error) {
 // The message is rendered when its turn has come, so that it is the newest.
 func (p *poster) post(ctx context.Context, channel grant.ChannelID, thread string, render func() (view.Message, error)) (grant.Card, error) {
 	key := "chat.postMessage/" + string(channel)
-	if err := p.wait(ctx, key); err != nil {
+	if err := p.wait(ctx, key, posts); err != nil {
 		return grant.Card{}, err
 	}
 	msg, err := render()
@@ -153,7 +159,7 @@ func (p *poster) post(ctx context.Context, channel grant.ChannelID, thread strin
 func (p *poster) update(ctx context.Context, card grant.Card, render func() (view.Message, error)) error {
 	// Slack counts chat.update per method and team.
 	const key = "chat.update"
-	if err := p.wait(ctx, key); err != nil {
+	if err := p.wait(ctx, key, edits); err != nil {
 		return err
 	}
 	msg, err := render()

@@ -102,7 +102,7 @@ func (d Document) Remove(account string, sids ...string) (Document, error) {
 	}
 	changes := map[int]change{}
 	for i := range d.stmts {
-		if slices.Contains(sids, d.stmts[i].sid) && !d.stmts[i].placeholder() {
+		if slices.Contains(sids, d.stmts[i].sid) {
 			changes[i] = change{drop: true}
 		}
 	}

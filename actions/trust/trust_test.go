@@ -369,6 +369,9 @@ func TestDocument_Remove(t *testing.T) {
 		{"wrapped, the first is ours", `{"Statement":[` + ours + ` ,` + eight + `]}`, `{"Statement":` + eight + `}`},
 		{"wrapped, then somebody added theirs", `{"Statement":[` + ec2 + ` ,` + ours + `,` + vendor + `]}`, policyless(ec2 + "," + vendor)},
 		{"wrapped, then reformatted", `{"Statement":[` + ec2 + ` , ` + ours + `]}`, policyless(ec2)},
+		{"somebody's list that looks wrapped, but for white space", `{"Statement":[ ` + ec2 + ` ,` + ours + `]}`, `{"Statement":[ ` + ec2 + `]}`},
+		{"or behind ours", `{"Statement":[` + ec2 + ` ,` + ours + ` ]}`, `{"Statement":[` + ec2 + ` ]}`},
+		{"or within ours", `{"Statement":[` + ec2 + ` ,` + strings.Replace(ours, ":", ": ", 1) + `]}`, policyless(ec2)},
 		{"the only one", policy(ours), policy(placeholder)},
 		{"the only one, without a list", `{"Statement":` + ours + `}`, `{"Statement":` + placeholder + `}`},
 		{"the only one, in white space", policy("\n " + ours + "\n"), policy("\n " + placeholder + "\n")},
@@ -385,6 +388,11 @@ func TestDocument_Remove(t *testing.T) {
 				t.Error("what is not ours changed")
 			}
 		})
+	}
+	for _, tt := range [][2]string{{policy(placeholder), policy(placeholder)}, {policy(placeholder, vendor), policy(vendor)}} {
+		if d := must(t)(parse(t, tt[0]).Remove(company, trust.PlaceholderSid)); d.String() != tt[1] {
+			t.Errorf("the placeholder itself: got %s, want %s", d, tt[1])
+		}
 	}
 	d := parse(t, `{"Statement":[`+ec2+` ,`+ours+`,`+eight+`]}`)
 	if got := must(t)(d.Remove(company, "BreakglassBG7", "BreakglassBG8")); got.String() != `{"Statement":`+ec2+`}` {

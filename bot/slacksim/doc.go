@@ -40,6 +40,7 @@
 //	  was warned still gets envelopes
 //	link_disabled after hello while Socket Mode is off unverified
 //	PING every few seconds                             slack-go socketmode/socket_mode_managed_conn.go; the period: unverified
+//	a minute without PONG closes the connection        unverified; see SocketSettings.PongWithin
 //	any Origin is accepted                             slack-go socketmode/socket_mode_managed_conn.go sends one
 //	ack within 3 s; what the person sees otherwise     Using Socket Mode; Implementing slash commands; Modals
 //	dispatch_failed without a connection and           that both exist: Implementing slash commands; which is

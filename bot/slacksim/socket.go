@@ -35,6 +35,9 @@ type SocketSettings struct {
 	Warning time.Duration
 	// TicketLife is how long the URL of apps.connections.open is good for. Default 30 s.
 	TicketLife time.Duration
+	// PongWithin is how long a connection may leave PINGs unanswered before it is closed. Default one
+	// minute. That Slack does so is likely and not documented.
+	PongWithin time.Duration
 	// OwnAcksOnly ignores an ack that comes over another connection than its envelope went. What Slack
 	// does is not documented; slack-go sends such acks after a reconnect.
 	OwnAcksOnly bool
@@ -53,6 +56,7 @@ func (o SocketSettings) withDefaults() SocketSettings {
 	set(&o.Life, 18060*time.Second)
 	set(&o.Warning, 10*time.Second)
 	set(&o.TicketLife, 30*time.Second)
+	set(&o.PongWithin, time.Minute)
 	return o
 }
 
@@ -98,6 +102,7 @@ type Connection struct {
 	stalled bool
 	closed  bool
 	pongs   int
+	ponged  time.Time
 }
 
 // frame is one text frame; end closes the connection after it.
@@ -126,7 +131,7 @@ func (s *Slack) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &Connection{
 		slack: s, ws: ws, out: make(chan frame, outbox), gone: make(chan struct{}), dead: make(chan struct{}),
-		life: s.opt.Socket.Life,
+		life: s.opt.Socket.Life, ponged: time.Now(),
 	}
 	if r.URL.Query().Get("debug_reconnects") == "true" {
 		c.life = debugLife
@@ -221,10 +226,7 @@ func (c *Connection) write() {
 				return
 			}
 		case <-ping:
-			if c.mute() {
-				continue
-			}
-			if c.ws.WriteControl(websocket.PingMessage, []byte("Ping from "+hostName), time.Now().Add(10*time.Second)) != nil {
+			if !c.ping() {
 				c.cut(false)
 				return
 			}
@@ -238,14 +240,12 @@ func (c *Connection) write() {
 	}
 }
 
+// send writes one frame and says whether there may be more.
 func (c *Connection) send(f frame) bool {
 	c.slack.mu.Lock()
 	stalled := c.stalled
 	c.slack.mu.Unlock()
-	if stalled {
-		return true // Into the void, as with a host that is gone.
-	}
-	if f.data != nil {
+	if f.data != nil && !stalled { // What is sent to a host that is gone goes into the void.
 		_ = c.ws.SetWriteDeadline(time.Now().Add(10 * time.Second))
 		if c.ws.WriteMessage(websocket.TextMessage, f.data) != nil {
 			c.cut(false)
@@ -253,16 +253,27 @@ func (c *Connection) send(f frame) bool {
 		}
 	}
 	if f.end {
-		c.cut(true)
+		c.cut(!stalled)
 		return false
 	}
 	return true
 }
 
-func (c *Connection) mute() bool {
+// ping sends a PING and says whether the connection may live on.
+func (c *Connection) ping() bool {
 	c.slack.mu.Lock()
-	defer c.slack.mu.Unlock()
-	return c.quiet || c.stalled
+	quiet, stalled := c.quiet, c.stalled
+	late := time.Since(c.ponged) > c.slack.opt.Socket.PongWithin
+	c.slack.mu.Unlock()
+	switch {
+	case quiet:
+		return true
+	case late:
+		return false
+	case stalled:
+		return true
+	}
+	return c.ws.WriteControl(websocket.PingMessage, []byte("Ping from "+hostName), time.Now().Add(10*time.Second)) == nil
 }
 
 // read takes frames until the connection ends. The client's PINGs are answered by gorilla's own handler.
@@ -273,18 +284,19 @@ func (c *Connection) read() {
 		c.slack.mu.Lock()
 		defer c.slack.mu.Unlock()
 		c.pongs++
+		c.ponged = time.Now()
 		return nil
 	})
 	for {
 		typ, data, err := c.ws.ReadMessage()
-		if err != nil {
-			return
-		}
 		select {
 		case <-c.dead:
-			<-c.gone // Half-open: nothing is read any more.
+			<-c.gone // Half-open: Slack hears nothing any more, not even that the other end has closed.
 			return
 		default:
+		}
+		if err != nil {
+			return
 		}
 		if typ == websocket.TextMessage {
 			c.slack.receive(c, data)
@@ -386,7 +398,7 @@ func (c *Connection) Drop() {
 }
 
 // Stall makes the connection half-open: Slack believes in it and sends envelopes to it, but nothing goes
-// through any more in either direction.
+// through any more in either direction, until it gives up (SocketSettings.PongWithin).
 func (c *Connection) Stall() {
 	c.slack.mu.Lock()
 	defer c.slack.mu.Unlock()

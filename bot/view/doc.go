@@ -11,7 +11,7 @@
 //     top-level text; only lines that hold nothing Slack could take for
 //     formatting are said in mrkdwn, and those are verbatim.
 //   - Whatever the grant, Slack's limits are kept. What does not fit is left out
-//     from the end, and the reader is told where the rest is.
+//     from the end, and the reader is told so.
 //   - The top-level text says what the blocks say: it is all that a screen
 //     reader and a notification get.
 //   - The word closed is said of no grant that is not proven closed.

@@ -121,8 +121,12 @@ func (p *page) kept() []part {
 		}
 		out = append(out, q)
 	}
-	if len(out) < len(p.parts) && p.rest != "" {
-		q := part{kind: para, lines: []line{ln("There is more: ", code(p.rest))}}
+	if len(out) < len(p.parts) {
+		more := ln("There is more than fits here.")
+		if p.rest != "" {
+			more = ln("There is more: ", code(p.rest))
+		}
+		q := part{kind: para, lines: []line{more}}
 		at := len(out)
 		for at > 0 && out[at-1].kind == press {
 			at--

@@ -117,6 +117,7 @@ func build(ctx context.Context, dir string, out io.Writer, verbose bool) (*stage
 	s := &stage{teller: newTeller(out), ended: make(chan error, 1)}
 
 	world := awssim.New()
+	world.Tune(func(k *awssim.Knobs) { k.Latency = 60 * time.Millisecond }) // about what AWS takes
 	s.cell = world.NewCell(awssim.Cell{Name: cell, EKSCluster: cell, Vendor: vendor})
 	s.cell.Account.Role("platform-oncall")
 	s.cell.Role.Trust(trustBefore)

@@ -115,32 +115,56 @@ func (s *stage) approve(ctx context.Context) error {
 	if _, err := s.ben.Click(ctx, m, "Approve"); err != nil {
 		return err
 	}
-	opened, err := s.card(ctx, "Open until")
+	opened, err := s.progress(ctx, from, "Open until", "Check", "Logging", "Hard stop", "Trust")
 	if err != nil {
 		return err
 	}
-	s.progress(from, "Check", "Logging", "Hard stop", "Trust")
 	s.line("Slack", "the card is now:")
 	s.show(s.slack.Render(opened))
 	return nil
 }
 
-// progress prints each state of the card's steps once, as they changed.
-func (s *stage) progress(from int, steps ...string) {
+// progress prints each state of the card's steps as it comes, until the card says
+// how it ended, and answers that card.
+func (s *stage) progress(ctx context.Context, from int, end string, steps ...string) (slacksim.Message, error) {
 	seen := map[string]bool{}
-	for _, c := range s.slack.Changes(from) {
-		if c.Kind != slacksim.Updated || c.Message.ThreadTS != "" {
-			continue
+	for {
+		var news []slacksim.Change
+		err := s.slack.Wait(ctx, func() bool {
+			news = s.slack.Changes(from)
+			return len(news) > 0
+		})
+		if err != nil {
+			return slacksim.Message{}, fmt.Errorf("waiting for the card to say %q: %w", end, err)
 		}
-		for l := range strings.SplitSeq(s.slack.Render(c.Message), "\n") {
-			for _, step := range steps {
-				if _, rest, ok := strings.Cut(l, step+": "); ok && len(l)-len(rest)-len(step) < 8 && !strings.HasPrefix(rest, "waiting") && !seen[l] {
+		from += len(news)
+		for _, c := range news {
+			if c.Message.ThreadTS != "" || c.Message.Ephemeral {
+				continue
+			}
+			text := s.slack.Render(c.Message)
+			if strings.Contains(text, end) {
+				return c.Message, nil
+			}
+			for l := range strings.SplitSeq(text, "\n") {
+				l = strings.TrimSpace(l)
+				if !seen[l] && isStep(l, steps) {
 					seen[l] = true
-					s.line("card", "%s", strings.TrimSpace(l))
+					s.line("card", "%s", l)
 				}
 			}
 		}
 	}
+}
+
+// isStep reports whether a line of the card tells of a step that has begun.
+func isStep(line string, steps []string) bool {
+	for _, step := range steps {
+		if mark, state, ok := strings.Cut(line, step+": "); ok && len([]rune(mark)) == 2 && state != "waiting" {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *stage) opened(context.Context) error {
@@ -211,14 +235,10 @@ func (s *stage) revoke(ctx context.Context) error {
 	if err := s.answer(ctx, "Ana", i); err != nil {
 		return err
 	}
-	if _, err := s.reply(ctx, "Closed"); err != nil {
-		return err
-	}
-	m, err := s.card(ctx, "Closed")
+	m, err := s.progress(ctx, from, "Closed", "Trust", "Credentials", "Sessions", "Proof")
 	if err != nil {
 		return err
 	}
-	s.progress(from, "Trust", "Credentials", "Sessions", "Proof")
 	s.line("Slack", "the card is now:")
 	s.show(s.slack.Render(m))
 	proof, err := s.reply(ctx, "Closed")

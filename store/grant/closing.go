@@ -140,7 +140,11 @@ func (g *Grant) showRound(r Round, now time.Time) {
 			setStep(e.Steps, step, Running, o.Note, now)
 		}
 	}
-	show(StepTrust, r.Trust, r.Trust.Note)
+	trust := r.Trust.Note
+	if len(r.Removed) == 0 && e.Steps[0].State == Done {
+		trust = e.Steps[0].Note // that it is still gone is no news
+	}
+	show(StepTrust, r.Trust, trust)
 	show(StepCredentials, r.Credentials, "everything issued before now is refused")
 	switch {
 	case r.Sessions.Trouble != nil || r.Sessions.Skipped || !r.Sessions.Done:
