@@ -127,7 +127,10 @@ func ssmOnce(o *ssm.Options) { o.Retryer = once() }
 // limited puts timeouts, retries and the guard against plain http into the
 // configuration that every client is made from.
 func limited(cfg aws.Config) aws.Config {
-	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+	switch b := cfg.HTTPClient.(type) {
+	case nil: // the SDK would make its own, too late to be guarded
+		cfg.HTTPClient = awshttp.NewBuildableClient().WithTimeout(attemptLimit)
+	case *awshttp.BuildableClient:
 		cfg.HTTPClient = b.WithTimeout(attemptLimit)
 	}
 	cfg.HTTPClient = guarded{cfg.HTTPClient}

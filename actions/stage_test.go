@@ -46,6 +46,11 @@ func TestMain(m *testing.M) {
 	} {
 		os.Setenv(name, value)
 	}
+	// The local AWS hands out the same keys in every run, so that tests can run
+	// side by side without each setting its own.
+	key := awssim.New().NewCell(awssim.Cell{}).Bot.Credentials()
+	os.Setenv("AWS_ACCESS_KEY_ID", key.AccessKeyID)
+	os.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretAccessKey)
 	os.Exit(m.Run())
 }
 
@@ -96,9 +101,9 @@ func newStage(t testing.TB, c awssim.Cell) *stage {
 // start makes new actions, as after a restart of the bot.
 func (s *stage) start(change ...func(*actions.Options)) {
 	s.t.Helper()
-	key := s.cell.Bot.Credentials()
-	s.t.Setenv("AWS_ACCESS_KEY_ID", key.AccessKeyID)
-	s.t.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretAccessKey)
+	if key := s.cell.Bot.Credentials(); key.AccessKeyID != os.Getenv("AWS_ACCESS_KEY_ID") {
+		s.t.Fatalf("the local AWS made the key %s, not the usual one", key.AccessKeyID)
+	}
 	o := actions.Options{
 		Cells:      []actions.Cell{s.conf},
 		Vendor:     grant.Vendor{Accounts: []grant.AccountID{"111122223333"}},

@@ -2,6 +2,7 @@ package slacksim_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log"
@@ -181,4 +182,13 @@ func card(text string) slack.MsgOption {
 
 func contains(part string) func(slacksim.Message) bool {
 	return func(m slacksim.Message) bool { return strings.Contains(slacksim.Render(m), part) }
+}
+
+func mustUnmarshal(t *testing.T, raw []byte, v any) bool {
+	t.Helper()
+	if err := json.Unmarshal(raw, v); err != nil {
+		t.Errorf("%v: %s", err, raw)
+		return false
+	}
+	return true
 }

@@ -288,7 +288,8 @@ func opener(t *testing.T, w *world, view slack.ModalViewRequest, answer func(sla
 		switch c := e.Data.(type) {
 		case slack.SlashCommand:
 			ackWith(nil)(a, e)
-			if _, err := w.api.OpenViewContext(t.Context(), c.TriggerID, view); err != nil {
+			// Not the test's context: the test may see the modal and end before the answer is here.
+			if _, err := w.api.OpenViewContext(context.Background(), c.TriggerID, view); err != nil {
 				t.Error(err)
 			}
 		case slack.InteractionCallback:

@@ -166,7 +166,7 @@ func TestSocket_hello(t *testing.T) {
 	})
 }
 
-// dial opens a connection by hand.
+// dial opens a connection by hand, in a bubble.
 func dial(t *testing.T, w *world, more string) *websocket.Conn {
 	t.Helper()
 	_, url, err := w.api.StartSocketModeContext(t.Context())
@@ -178,6 +178,7 @@ func dial(t *testing.T, w *world, more string) *websocket.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	synctest.Wait() // The handshake is answered before the connection is on the list.
 	return conn
 }
 
@@ -234,7 +235,6 @@ func TestSocket_theEleventhIsOneTooMany(t *testing.T) {
 		for range 10 {
 			dial(t, w, "")
 		}
-		synctest.Wait()
 		got, err := frames(dial(t, w, ""))
 		if want := []string{"hello", "disconnect too_many_websockets"}; !cmp.Equal(got, want) || !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
 			t.Errorf("got %q, %v", got, err)

@@ -133,7 +133,7 @@ func loadConfig(path string) (Config, error) {
 
 func readConfig(path string) ([]byte, error) {
 	say := func(text string) error { return &ConfigError{Problems: []Problem{{File: path, Text: text}}} }
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, say("there is no such file; name the configuration with -c FILE (deploy/breakglass.example.yaml is one to start from)")
@@ -142,7 +142,7 @@ func readConfig(path string) ([]byte, error) {
 	case err != nil:
 		return nil, say(fmt.Sprintf("cannot be opened: %v", cause(err)))
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, say("is a directory; name the file in it")

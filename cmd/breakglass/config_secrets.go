@@ -94,7 +94,8 @@ func loadToken(env func(string) string, name, prefix, what string) (Secret, erro
 	return Secret(value), nil
 }
 
-// secretFile reads a small file that nobody but its owner may read.
+// secretFile reads a small file that nobody but its owner, and perhaps its group,
+// may read.
 func secretFile(path string) (string, error) {
 	// What is not a regular file is refused before it is opened: opening a
 	// named pipe would wait for a writer for ever.
@@ -106,17 +107,19 @@ func secretFile(path string) (string, error) {
 	case !info.Mode().IsRegular():
 		return "", fmt.Errorf("%s: is not a file; name the file that holds the token", path)
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("%s: cannot be read: %w; give it to the user that runs breakglass", path, cause(err))
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 
 	info, err := f.Stat()
 	if err != nil {
 		return "", fmt.Errorf("%s: cannot be read: %w", path, cause(err))
 	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
+	// A group may read: Kubernetes mounts secrets so, for a pod with an fsGroup
+	// (kubernetes.io, "Configure a Security Context for a Pod or Container").
+	if perm := info.Mode().Perm(); perm&0o037 != 0 {
 		return "", fmt.Errorf("%s: others may read it (its mode is %04o); run: chmod 600 %s", path, perm, path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))

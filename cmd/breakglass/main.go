@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -86,6 +87,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	env := &environment{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr, log: slog.New(handler), config: cli.Config}
 	if err := parsed.Run(env); err != nil {
+		if problems, ok := errors.AsType[*ConfigError](err); ok {
+			fmt.Fprintln(stderr, problems) // each line names its place
+			return exitFail
+		}
 		fmt.Fprintf(stderr, "breakglass: %v\n", err)
 		return exitFail
 	}
