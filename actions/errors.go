@@ -229,8 +229,11 @@ func (f failure) is(codes ...string) bool {
 // words says what is true now and what to do, about a call that concerned what.
 func (f failure) words(what string) (text, remedy string) {
 	action := f.action
-	if action == "" {
+	switch action {
+	case "":
 		action = "AWS"
+	case "sts:AssumeRole":
+		what = "the role that assume_role names for the cell"
 	}
 	switch f.class {
 	case denied:

@@ -429,7 +429,7 @@ func TestOpen_assumesTheCellsRole(t *testing.T) {
 		time.Sleep(3 * time.Hour) // the credentials have to be renewed
 		l.close()
 
-		s.conf.ExternalID = "not ours"
+		s.conf.ExternalID = "not-ours"
 		s.start()
 		wantTrouble(t, s.request().tryOpen(), grant.Refused, grant.StepCheck, "may not call sts:AssumeRole")
 	})

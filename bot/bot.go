@@ -154,11 +154,10 @@ func (b *Bot) Run(ctx context.Context) error {
 		}
 		return sockets.Wait()
 	})
-	err := group.Wait()
-	if ctx.Err() != nil {
-		return nil
+	if err := group.Wait(); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil // told to stop, and stopped
 }
 
 // Ready answers nil while at least one socket has said hello and is still up.
@@ -187,8 +186,6 @@ func (b *Bot) introduce(ctx context.Context) error {
 			b.people.home(who.TeamID)
 			b.log.Info("connected to Slack's Web API", "team", who.TeamID, "bot_user", who.UserID)
 			return nil
-		case ctx.Err() != nil:
-			return nil
 		}
 		if text, ok := permanent(err, "SLACK_BOT_TOKEN"); ok {
 			return errors.New(text)
@@ -196,7 +193,7 @@ func (b *Bot) introduce(ctx context.Context) error {
 		wait := grant.Backoff(attempt)
 		b.log.Warn("Slack does not answer yet", "err", redact(err), "wait", wait)
 		if !sleep(ctx, wait) {
-			return nil
+			return context.Cause(ctx) // Run knows that it was told to stop
 		}
 	}
 }

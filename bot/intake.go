@@ -47,8 +47,7 @@ func (b *Bot) slash(ctx context.Context, env string, cmd slack.SlashCommand, ack
 	keys := []string{"envelope/" + env, click("slash", cmd.TriggerID, cmd.UserID, cmd.Command, cmd.Text)}
 	answer, err := b.command(ctx, intent{keys: keys, user: user, ref: reference()}, cmd.Text)
 	if err != nil {
-		var lost *uncommitted
-		if errors.As(err, &lost) {
+		if lost, ok := errors.AsType[*uncommitted](err); ok {
 			// Not in the store: not acknowledged, and Slack tells the person.
 			b.log.Error("a command could not be stored", "ref", lost.ref, "user", user, "err", lost.cause)
 			return

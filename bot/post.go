@@ -146,13 +146,13 @@ func (p *poster) post(ctx context.Context, channel grant.ChannelID, thread strin
 		}
 		in, ts, err := p.api.PostMessageContext(ctx, string(channel), opts...)
 		if err == nil && ts == "" {
-			err = errors.New("Slack took the message but did not say where it stands") //nolint:staticcheck,revive // names Slack
+			err = errors.New("Slack took the message but did not say where it stands") //nolint:staticcheck // names Slack
 		}
 		if err == nil || !blocksRefused(err) {
 			return grant.Card{Channel: grant.ChannelID(in), TS: ts}, p.learn(key, err)
 		}
 	}
-	return grant.Card{}, errors.New("Slack refuses the message even without blocks") //nolint:staticcheck,revive // names Slack
+	return grant.Card{}, errors.New("Slack refuses the message even without blocks") //nolint:staticcheck // names Slack
 }
 
 // update edits a message.
@@ -176,7 +176,7 @@ func (p *poster) update(ctx context.Context, card grant.Card, render func() (vie
 			return p.learn(key, err)
 		}
 	}
-	return errors.New("Slack refuses the edit even without blocks") //nolint:staticcheck,revive // names Slack
+	return errors.New("Slack refuses the edit even without blocks") //nolint:staticcheck // names Slack
 }
 
 // ephemeral shows a message to one person.

@@ -108,7 +108,7 @@ func (s *socket) hear(ctx context.Context, ev socketmode.Event, stopping bool) e
 	case socketmode.EventTypeConnecting:
 		s.hello.Store(false)
 	case socketmode.EventTypeInvalidAuth:
-		return errors.New("Slack refuses the app-level token. Make a new one with the scope connections:write, and put it into SLACK_APP_TOKEN") //nolint:staticcheck,revive // a sentence for the operator
+		return errors.New("Slack refuses the app-level token. Make a new one with the scope connections:write, and put it into SLACK_APP_TOKEN") //nolint:staticcheck // a sentence for the operator
 	case socketmode.EventTypeConnectionError:
 		e, ok := ev.Data.(*slack.ConnectionErrorEvent)
 		if !ok {
@@ -172,7 +172,7 @@ func (b *Bot) us() (team, app string) {
 
 // permanentErrors are the answers of Slack that no waiting mends. slack-go's own
 // list has only four of them, and retries the others for ever.
-var permanentErrors = map[string]string{
+var permanentErrors = map[string]string{ //nolint:gosec // sentences about tokens, not tokens
 	"invalid_auth":             "Slack does not know the token in %s. Copy it again from the app's settings",
 	"not_authed":               "Slack got no token. Put it into %s",
 	"account_inactive":         "Slack says that the token in %s belongs to a user or team that was removed. Install the app again",
@@ -373,7 +373,7 @@ func (b *Bot) handle(ctx context.Context, s *socket, ev socketmode.Event) {
 			b.log.Error("an envelope could not be handled", "ref", reference(), "panic", fmt.Sprint(p))
 		}
 	}()
-	ctx, cancel := context.WithTimeoutCause(ctx, ackWithin, errors.New("Slack's three seconds are over")) //nolint:staticcheck,revive // names Slack
+	ctx, cancel := context.WithTimeoutCause(ctx, ackWithin, errors.New("Slack's three seconds are over")) //nolint:staticcheck // names Slack
 	defer cancel()
 	ack := func(payload any) { s.ack(ctx, env, payload) }
 	switch data := ev.Data.(type) {

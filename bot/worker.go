@@ -177,8 +177,7 @@ func (w *worker) pay(ctx context.Context, o store.Owed) time.Duration {
 	case ctx.Err() != nil:
 		return 0 // stopping: it stays owed
 	}
-	var moot *grant.Moot
-	if errors.As(err, &moot) {
+	if _, ok := errors.AsType[*grant.Moot](err); ok {
 		return 0 // settled by the store
 	}
 	wait := jitter(grant.Backoff(o.Attempt + 1))

@@ -449,9 +449,9 @@ func FuzzServe(f *testing.F) {
 	f.Add("ssm", "AmazonSSM.StartSession", `{"Target":"i-0","DocumentName":"AWS-StartSSHSession"}`)
 	f.Add("logs", "Logs_20140328.GetLogEvents", `{"logGroupName":"/aws/ssm/helios-prod/cluster","logStreamName":"x","nextToken":"f/1"}`)
 	f.Add("cloudtrail", "CloudTrail_20131101.LookupEvents", `{"LookupAttributes":[{"AttributeKey":"EventName"}]}`)
-	s := newScene()
-	key := s.Bot.Credentials().AccessKeyID
 	f.Fuzz(func(t *testing.T, service, target, body string) {
+		s := newScene()
+		key := s.Bot.Credentials().AccessKeyID
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
 		r.Header["Authorization"] = []string{"AWS4-HMAC-SHA256 Credential=" + key + "/20261123/us-east-1/" + service + "/aws4_request"}
 		r.Header["X-Amz-Target"] = []string{target}

@@ -318,14 +318,17 @@ func TestModal_openFillSubmit(t *testing.T) {
 		if err != nil || v.Title != "Grant" || v.CallbackID != "grant" || v.RootID != v.ID || v.Hash == "" {
 			t.Fatalf("got %+v, %v", v, err)
 		}
-		for want, values := range map[string]slacksim.Values{
-			"required":      {"cell": "prod"},
-			"too long":      {"cell": "prod", "reason": strings.Repeat("x", 21)},
-			"no option":     {"cell": "test", "reason": "x"},
-			"there is no i": {"colour": "red"},
+		for _, c := range []struct {
+			want   string
+			values slacksim.Values
+		}{
+			{"is required", slacksim.Values{"cell": "prod"}},
+			{"is too long", slacksim.Values{"cell": "prod", "reason": strings.Repeat("x", 21)}},
+			{"no option", slacksim.Values{"cell": "test"}},
+			{"no input", slacksim.Values{"colour": "red"}},
 		} {
-			if _, err := w.ada.Submit(t.Context(), v, values); !errors.Is(err, slacksim.ErrRefused) || !strings.Contains(err.Error(), want) {
-				t.Errorf("got %v, want %s", err, want)
+			if _, err := w.ada.Submit(t.Context(), v, c.values); !errors.Is(err, slacksim.ErrRefused) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
 			}
 		}
 		answer = slack.NewErrorsViewSubmissionResponse(map[string]string{"reason": "say more"})

@@ -302,10 +302,36 @@ func TestSocket_framesAfterADisconnectAreLostOnSlackGo(t *testing.T) {
 		w := newWorld(t, slacksim.Options{})
 		w.run(ackWith(nil))
 		c := w.Connections()[0]
-		c.Disconnect(slacksim.ReasonWarning, 10*time.Second)
-		i, err := w.ada.Slash(t.Context(), channel, "/breakglass", "") // It goes to the only connection there is.
-		if err != nil || i.Acked || i.Connection != c.ID() {
+		c.SendText(`{"type":"disconnect","reason":"warning"}`)
+		c.SendText(`{"envelope_id":"lost","type":"slash_commands","accepts_response_payload":true,"payload":{}}`)
+		if err := w.Wait(t.Context(), func() bool { return len(w.Opens()) == 2 }); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if acks := w.Acks(); len(acks) != 0 {
+			t.Errorf("got %+v", acks)
+		}
+	})
+}
+
+func TestSocket_aWarnedConnectionIsTheLastChoice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, slacksim.Options{})
+		dial(t, w, "")
+		dial(t, w, "")
+		w.Connections()[1].Disconnect(slacksim.ReasonWarning, 10*time.Second)
+		for range 3 {
+			if i, err := w.ada.Slash(t.Context(), channel, "/breakglass", ""); err != nil || i.Connection != 1 {
+				t.Errorf("got %+v, %v", i, err)
+			}
+		}
+		w.Connections()[0].Drop()
+		if i, err := w.ada.Slash(t.Context(), channel, "/breakglass", ""); err != nil || i.Connection != 2 {
 			t.Errorf("got %+v, %v", i, err)
+		}
+		time.Sleep(10 * time.Second)
+		if got := w.Connections(); len(got) != 0 {
+			t.Errorf("got %d connections", len(got))
 		}
 	})
 }
@@ -578,6 +604,7 @@ func TestEvents_waitForAConnection(t *testing.T) {
 		if i, err := w.ada.OpenHome(t.Context()); err != nil || i.Acked || i.Connection != 0 {
 			t.Fatal(i, err)
 		}
+		time.Sleep(time.Second) // The first retry finds no connection either.
 		a := w.run(ackWith(nil))
 		time.Sleep(2 * time.Minute)
 		if got := a.seen(socketmode.EventTypeEventsAPI); len(got) != 1 || got[0].Request.RetryAttempt != 2 {

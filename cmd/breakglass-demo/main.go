@@ -129,14 +129,14 @@ func build(ctx context.Context, dir string, out io.Writer, verbose bool) (*stage
 		return ""
 	})
 	var err error
-	if s.aws, err = world.Start(); err != nil {
+	if s.aws, err = world.Start(); err != nil { //nolint:contextcheck // it ends by Close
 		return nil, nil, fmt.Errorf("starting the local AWS: %w", err)
 	}
 	s.slack = slacksim.New(slacksim.Options{})
 	s.ana = s.slack.AddUser(slacksim.User{ID: ana, Name: "ana", RealName: "Ana (on call)"})
 	s.ben = s.slack.AddUser(slacksim.User{ID: ben, Name: "ben", RealName: "Ben (platform)"})
 	s.slack.AddChannel(slacksim.Channel{ID: channel, Name: "singlestore-access", Members: []string{ana, ben}})
-	if err := s.slack.Start("127.0.0.1:0"); err != nil {
+	if err := s.slack.Start("127.0.0.1:0"); err != nil { //nolint:contextcheck // it ends by Close
 		return nil, nil, fmt.Errorf("starting the local Slack: %w", err)
 	}
 

@@ -375,8 +375,8 @@ func TestLoadSecrets(t *testing.T) {
 		{"only the prefix", map[string]string{"SLACK_BOT_TOKEN": "xoxb-", "SLACK_APP_TOKEN": app}, []string{"SLACK_BOT_TOKEN"}},
 		{"a space in it", map[string]string{"SLACK_BOT_TOKEN": "xoxb-1 SECRET", "SLACK_APP_TOKEN": app}, []string{"SLACK_BOT_TOKEN has a space"}},
 		{"two lines", map[string]string{"SLACK_BOT_TOKEN_FILE": file("two", bot+"\n"+app, 0o600), "SLACK_APP_TOKEN": app}, []string{"two has a space, a line break"}},
-		{"others may read it", map[string]string{"SLACK_BOT_TOKEN_FILE": file("open", bot, 0o640), "SLACK_APP_TOKEN": app}, []string{
-			"SLACK_BOT_TOKEN_FILE: ", "open: others may read it (its mode is 0640); run: chmod 600 ",
+		{"others may read it", map[string]string{"SLACK_BOT_TOKEN_FILE": file("open", bot, 0o644), "SLACK_APP_TOKEN": app}, []string{
+			"SLACK_BOT_TOKEN_FILE: ", "open: others may read it (its mode is 0644); run: chmod 600 ",
 		}},
 		{"no file", map[string]string{"SLACK_BOT_TOKEN_FILE": filepath.Join(dir, "none"), "SLACK_APP_TOKEN": app}, []string{"none: there is no such file"}},
 		{"a directory", map[string]string{"SLACK_BOT_TOKEN_FILE": dir, "SLACK_APP_TOKEN": app}, []string{": is not a file"}},

@@ -38,7 +38,7 @@ type wall struct {
 var walls = map[string]wall{
 	"cmd/breakglass":      {may: []string{"bot", "actions", "store", "store/grant"}, tests: []string{"actions/awssim", "bot/slacksim", "actions/trust", "bot/view"}},
 	"cmd/breakglass-demo": {may: []string{"bot", "actions", "store", "store/grant", "actions/awssim", "bot/slacksim"}},
-	"bot":                 {may: []string{"store", "store/grant", "bot/view"}, tests: []string{"bot/slacksim"}},
+	"bot":                 {may: []string{"store", "store/grant", "bot/view"}, tests: []string{"bot/slacksim", "actions", "actions/awssim"}},
 	"bot/view":            {may: []string{"store/grant"}, tests: []string{"bot/slacksim"}, pure: true},
 	"bot/slacksim":        {},
 	"actions":             {may: []string{"store/grant", "actions/trust"}, tests: []string{"actions/awssim"}},
