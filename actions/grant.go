@@ -183,8 +183,51 @@ func (o *opening) hardStop(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer o.work.lock.give()
+	more, err := o.easeCutOff(ctx)
+	if err != nil {
+		return "", err
+	}
 	o.computeEnd(time.Now())
-	return o.putStop(ctx)
+	note, err := o.putStop(ctx)
+	return note + more, err
+}
+
+// easeCutOff deals with a revocation of a moment ago, whose cut-off is still in
+// the future: what is issued until then would be dead from birth, and
+// SingleStore's engineer would not know why. Once that grant is proven closed
+// the cut-off has done its work and is moved to now; as long as one is still
+// closing it stays, and that is said. The role's lock is held.
+func (o *opening) easeCutOff(ctx context.Context) (note string, err error) {
+	r := o.scene.read(o.role.arn)
+	cut := r.cut
+	if date, newer := o.work.since(&o.work.cut, o.began); newer {
+		cut = date
+	}
+	at := time.Now().UTC().Truncate(time.Second)
+	if r.cutErr != nil || !cut.After(at) {
+		return "", nil
+	}
+	if o.stillClosing() {
+		return "; credentials that are issued before " + cut.Format("15:04:05 UTC") + " are refused, because another grant on this role is closing", nil
+	}
+	got, err := putDate(ctx, o.cl, o.role.name, cutOffName, at, cutOffPolicy, nil)
+	if err != nil {
+		return "", putTrouble(err, grant.StepHardStop, cutOffName, o.role)
+	}
+	o.work.note(&o.work.cut, got)
+	return "", nil
+}
+
+// stillClosing reports whether another grant on the role is being closed.
+func (o *opening) stillClosing() bool {
+	for _, g := range o.others {
+		if g.Phase == grant.Closing && onSameRole(g, o.grant, o.role.arn) {
+			return true
+		}
+	}
+	o.work.mu.Lock()
+	defer o.work.mu.Unlock()
+	return len(o.work.leaving) > 0
 }
 
 // computeEnd sets the end of the access: the one that stands in AWS already
@@ -240,10 +283,8 @@ func (o *opening) currentStop() time.Time {
 	if date, newer := o.work.since(&o.work.stop, o.began); newer {
 		return date
 	}
-	for _, r := range o.scene.roles {
-		if r.arn == o.role.arn && r.stopErr == nil {
-			return r.stop
-		}
+	if r := o.scene.read(o.role.arn); r.stopErr == nil {
+		return r.stop
 	}
 	return time.Time{}
 }

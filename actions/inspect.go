@@ -65,7 +65,7 @@ func (a *AWS) Inspect(ctx context.Context, name grant.CellName) (Inventory, erro
 	}
 	inv := Inventory{
 		Cell: c.Name, Account: c.Account, Region: c.Region,
-		RoleName: r.name, RoleARN: r.arn, HardStop: r.stop, LogGroup: c.logGroup(),
+		RoleName: r.name, RoleARN: r.arn, HardStop: r.stop, CutOff: r.cut, LogGroup: c.logGroup(),
 	}
 	d, err := trust.Parse([]byte(r.document))
 	if err != nil {
@@ -92,17 +92,14 @@ func (a *AWS) Inspect(ctx context.Context, name grant.CellName) (Inventory, erro
 	inv.Logging = lines
 	inv.LoggingOn = planErr == nil && s.prefsErr == nil && s.groupErr == nil && s.group.exists && len(lines) == 0
 
-	var cutErr, sessionErr error
-	sideBySide(
-		func() { inv.CutOff, cutErr = readDate(ctx, cl, r.name, cutOffName, cutOffPolicy) },
-		func() { inv.Sessions, sessionErr = liveSessions(ctx, cl, r.name) },
-	)
+	var sessionErr error
+	inv.Sessions, sessionErr = liveSessions(ctx, cl, r.name)
 	for _, n := range []struct {
 		err  error
 		what string
 	}{
 		{r.stopErr, "the inline policy " + hardStopName + " of " + r.what()},
-		{cutErr, "the inline policy " + cutOffName + " of " + r.what()},
+		{r.cutErr, "the inline policy " + cutOffName + " of " + r.what()},
 		{s.groupErr, "the log group " + c.logGroup()},
 		{s.prefsErr, "the Session Manager preferences of " + c.place()},
 		{sessionErr, "the sessions of " + c.place()},

@@ -45,6 +45,8 @@ type roleRead struct {
 	err     error
 	stop    time.Time // the hard stop's date
 	stopErr error
+	cut     time.Time // the cut-off's date
+	cutErr  error
 }
 
 // look reads the scene. Its critical path is one round trip (one more where
@@ -65,6 +67,7 @@ func (a *AWS) look(ctx context.Context, cl *clients, c Cell) *scene {
 			work,
 			func() { r.role, r.err = readRole(ctx, cl, name) },
 			func() { r.stop, r.stopErr = readDate(ctx, cl, name, hardStopName, hardStopPolicy) },
+			func() { r.cut, r.cutErr = readDate(ctx, cl, name, cutOffName, cutOffPolicy) },
 		)
 	}
 	sideBySide(work...)
@@ -117,6 +120,16 @@ func (s *scene) found() (roleRead, *grant.Finding) {
 			Remedy: "Ask SingleStore which one it is, and let the operator name it: `role` of the cell " + string(s.cell.Name) + " in the configuration.",
 		}
 	}
+}
+
+// read is what was read of the role with that ARN.
+func (s *scene) read(arn string) roleRead {
+	for _, r := range s.roles {
+		if r.err == nil && r.arn == arn {
+			return r
+		}
+	}
+	return roleRead{}
 }
 
 // unreadFinding is the finding about something that opening needs and that could

@@ -357,6 +357,39 @@ func TestOpen_afterAnEarlierHardStop(t *testing.T) {
 	}
 }
 
+// SingleStore comes back right after a revocation. Its cut-off reaches half a
+// minute into the future, and what is issued until then would be dead.
+func TestOpen_rightAfterARevocation(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		first := s.request().open()
+		old, err := s.vendor(vendorARN).assume()
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.close()
+		second := s.request().open()
+		creds, err := s.vendor(vendorARN).assume()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.shell(creds); err != nil {
+			t.Errorf("new credentials: %v", err)
+		}
+		if _, _, err := s.shell(old); err == nil {
+			t.Error("the old credentials live again")
+		}
+
+		second.revoke().round()
+		third := s.request(func(r *grant.Request) { r.Principal = otherARN })
+		among(second, third)
+		third.open()
+		i := slices.IndexFunc(third.g.Opening, func(s grant.Step) bool { return s.Name == grant.StepHardStop })
+		if note := third.g.Opening[i].Note; !strings.Contains(note, "are refused, because another grant on this role is closing") {
+			t.Errorf("hard stop: %s", note)
+		}
+	})
+}
+
 // Our own ended statements make room in the same write.
 func TestOpen_prunesOurEndedStatements(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {

@@ -68,12 +68,12 @@ func open(path string) (*Store, error) {
 	if err := inspect(path); err != nil {
 		return nil, err
 	}
-	db, err := openFile(path, false)
+	db, file, err := openFile(path, false)
 	if err != nil {
 		return nil, err
 	}
 	db.AllocSize = grownBy
-	return &Store{db: db, changed: make(chan struct{})}, nil
+	return &Store{db: db, file: file, changed: make(chan struct{})}, nil
 }
 
 // create makes an empty database under another name and then gives it its own,
@@ -156,8 +156,7 @@ func damagedf(text string) error { return damaged("%s", text) }
 
 // openFile opens the bbolt file without ever creating one, and turns bbolt's
 // panics on torn files into errors.
-func openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
-	var file *os.File
+func openFile(path string, readOnly bool) (db *bbolt.DB, file *os.File, err error) {
 	defer func() {
 		if err != nil && file != nil {
 			_ = file.Close() // after a panic nobody else does, and the lock would stay
@@ -192,20 +191,20 @@ func openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
 	db, err = bbolt.Open(path, 0o600, opts)
 	switch {
 	case err == nil:
-		return db, nil
+		return db, file, nil
 	case errors.Is(err, bbolt.ErrTimeout):
-		return nil, fmt.Errorf("%w: only one may have it open. Stop the other one first", ErrHeld)
+		return nil, nil, fmt.Errorf("%w: only one may have it open. Stop the other one first", ErrHeld)
 	case file == nil:
-		return nil, err
+		return nil, nil, err
 	default:
-		return nil, damaged("%v. Restore a backup", err)
+		return nil, nil, damaged("%v. Restore a backup", err)
 	}
 }
 
 // inspect looks at a file, without writing to it, for everything that should
 // stop the start.
 func inspect(path string) (err error) {
-	db, err := openFile(path, true)
+	db, _, err := openFile(path, true)
 	if err != nil {
 		return err
 	}

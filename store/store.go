@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -16,11 +17,19 @@ import (
 
 // Store is one open database. It is safe for concurrent use.
 type Store struct {
-	db *bbolt.DB
+	db   *bbolt.DB
+	file *os.File
+
+	// bbolt's own write lock stays taken for ever if ending a transaction panics;
+	// so nobody waits for that one but whoever holds this one.
+	writing sync.Mutex
+	wedged  bool
 
 	mu      sync.Mutex
 	changed chan struct{}
 }
+
+var errWedged = damaged("a write could not be undone, so no more are tried. Stop, and restore a backup")
 
 // Change is one event and everything that is committed with it.
 type Change struct {
@@ -296,6 +305,11 @@ func (s *Store) Backup(w io.Writer) error {
 
 // Close waits for the transactions in hand and lets the file go.
 func (s *Store) Close() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.wedged {
+		return errors.Join(errWedged, s.file.Close()) // bbolt's own Close would wait for ever
+	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close the database: %w", err)
 	}
@@ -312,8 +326,27 @@ func (s *Store) view(fn func(tx *bbolt.Tx) error) (err error) {
 }
 
 func (s *Store) update(fn func(tx *bbolt.Tx) error) (err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.wedged {
+		return errWedged
+	}
 	defer guard(&err)()
-	return s.db.Update(fn)
+	ended := false
+	defer func() { s.wedged = !ended }()
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		ended = true
+		return err
+	}
+	defer func() {
+		_ = tx.Rollback() // after a commit there is nothing to roll back
+		ended = true
+	}()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // guard turns a panic of what follows, or a fault on the memory map, into an

@@ -271,22 +271,26 @@ func (o operator) match(got, want string, rc requestContext) bool {
 		return strings.EqualFold(got, want)
 	case ipOperator:
 		return matchAddress(got, want)
+	default:
+		expanded, ok := expand(want, rc)
+		return ok && o.matchText(got, expanded)
 	}
-	expanded, ok := expand(want, rc)
-	if !ok {
-		return false
-	}
+}
+
+// matchText compares where policy variables are legal.
+func (o operator) matchText(got, want string) bool {
 	switch o.kind {
 	case stringOperator:
-		return got == literally(expanded)
+		return got == literally(want)
 	case foldOperator:
-		return strings.EqualFold(got, literally(expanded))
+		return strings.EqualFold(got, literally(want))
 	case likeOperator:
-		return wildcard(expanded, got)
+		return wildcard(want, got)
 	case arnOperator:
-		return matchARN(expanded, got)
+		return matchARN(want, got)
+	default:
+		return false
 	}
-	return false
 }
 
 func compareFloats(a, b float64) int {

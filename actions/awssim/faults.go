@@ -110,7 +110,7 @@ func (f *Fault) add(other Fault) {
 }
 
 // refusal is the answer of the fault kinds that answer instead of acting.
-func (f Fault) refusal(c *call) *Error {
+func (f *Fault) refusal(c *call) *Error {
 	switch f.Kind {
 	case Throttle:
 		return throttled(c.Service)
@@ -123,8 +123,9 @@ func (f Fault) refusal(c *call) *Error {
 			return serverError(c.service.protocol)
 		}
 		return f.Error
+	default:
+		return nil
 	}
-	return nil
 }
 
 func throttled(service string) *Error {

@@ -1,7 +1,6 @@
 package awssim
 
 import (
-	"encoding/json"
 	"net/http"
 	"regexp"
 	"slices"
@@ -316,12 +315,8 @@ func (p *policy) rewrite(replace func(value string) string) []byte {
 		if value == who.value {
 			continue
 		}
-		quoted, err := json.Marshal(value)
-		if err != nil {
-			continue
-		}
 		out = append(out, p.raw[last:who.start]...)
-		out = append(out, quoted...)
+		out = append(out, quoteJSON(value)...)
 		last = who.end
 	}
 	return append(out, p.raw[last:]...)

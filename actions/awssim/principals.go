@@ -186,13 +186,12 @@ func (w *World) may(k *accessKey, action, resource string, rc requestContext, no
 	}
 	v := evaluate(identity, action, resource, rc)
 	for _, set := range narrower {
-		switch evaluate(set, action, resource, rc) {
-		case explicitDeny:
+		narrowed := evaluate(set, action, resource, rc)
+		if narrowed == explicitDeny {
 			return explicitDeny
-		case implicitDeny:
-			if v == allowed {
-				v = implicitDeny
-			}
+		}
+		if v == allowed {
+			v = narrowed
 		}
 	}
 	return v

@@ -60,11 +60,12 @@ type Server struct {
 // Start listens on a free port of the loopback interface. Clients find it
 // through AWS_ENDPOINT_URL or aws.Config.BaseEndpoint.
 func (w *World) Start() (*Server, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ctx, cancel := context.WithCancel(context.Background())
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
+		cancel()
 		return nil, fmt.Errorf("listen for AWS calls: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{url: "http://" + listener.Addr().String(), cancel: cancel}
 	s.server = &http.Server{
 		Handler:           w,

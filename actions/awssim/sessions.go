@@ -318,10 +318,10 @@ func (c *call) authorizeStart(target, documentName string) *Error {
 	if documentName == "" {
 		rc.set("ssm:SessionDocumentAccessCheck", "false")
 		v := c.w.may(c.key, c.action(), arn, rc, c.now)
-		switch v {
-		case allowed:
+		if v == allowed {
 			return nil
-		case explicitDeny:
+		}
+		if v == explicitDeny {
 			return c.denied(c.action(), arn, v)
 		}
 		documentName = PreferencesDocument

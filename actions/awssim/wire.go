@@ -24,7 +24,6 @@ const (
 
 // A service is one endpoint of AWS.
 type service struct {
-	name       string // the signing name, which is also the prefix of its actions
 	protocol   protocol
 	namespace  string // of the XML protocols
 	operations map[string]operation
@@ -44,7 +43,8 @@ type operation struct {
 	run func(*call) (any, *Error)
 }
 
-// services returns the table of everything that can be called.
+// services returns the table of everything that can be called, by signing name,
+// which is also the prefix of a service's actions.
 func services() map[string]*service {
 	return map[string]*service{
 		"iam":        {protocol: queryProtocol, namespace: "https://iam.amazonaws.com/doc/2010-05-08/", operations: iamOperations()},

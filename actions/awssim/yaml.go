@@ -146,10 +146,10 @@ func (p *yamlParser) mapping(indent int) (*node, error) {
 		rest := strings.TrimSpace(text[colon+1:])
 		p.pos++
 		var value *node
-		switch {
-		case rest == "":
+		switch rest {
+		case "":
 			value, err = p.nested(indent)
-		case rest == "|" || rest == "|-":
+		case "|", "|-":
 			value = p.literal(indent, rest == "|")
 		default:
 			value, err = yamlScalar(rest)

@@ -350,7 +350,7 @@ func TestLimits_perMethodAndPerChannel(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
-	posts := func(t *testing.T, f slacksim.Fault) (err error, visible int, after time.Duration) {
+	posts := func(t *testing.T, f slacksim.Fault) (visible int, after time.Duration, err error) {
 		t.Helper()
 		w := newWorld(t, slacksim.Options{})
 		f.Method = "chat.postMessage"
@@ -359,7 +359,7 @@ func TestFaults(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		_, _, err = w.api.PostMessageContext(ctx, channel, text("x"))
-		return err, len(w.Messages(channel)), time.Since(start)
+		return len(w.Messages(channel)), time.Since(start), err
 	}
 	for name, c := range map[string]struct {
 		fault   slacksim.Fault
@@ -383,7 +383,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				err, visible, after := posts(t, c.fault)
+				visible, after, err := posts(t, c.fault)
 				if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 					t.Errorf("got error %v, want %q", err, c.err)
 				}

@@ -43,6 +43,9 @@ type Interaction struct {
 // Ephemerals returns the ephemeral messages that the person was shown since then, as they were first
 // shown. More may come: see Slack.WaitEphemeral.
 func (i Interaction) Ephemerals() []Message {
+	if i.slack == nil { // Nothing was sent.
+		return nil
+	}
 	var out []Message
 	for _, c := range i.slack.Changes(i.from) {
 		if c.Kind == EphemeralShown && c.Message.To == i.person {
@@ -134,6 +137,9 @@ func (e *envelope) twin(newEnvelope bool) *envelope {
 // Redeliver sends the payload of an interaction again, as Slack has been seen to do
 // (github.com/slackapi/bolt-js/issues/2188): in the same envelope, or in a new one.
 func (s *Slack) Redeliver(ctx context.Context, i Interaction, newEnvelope bool) (Interaction, error) {
+	if i.sentAs == nil {
+		return Interaction{}, fmt.Errorf("%w: nothing was delivered", ErrRefused)
+	}
 	s.mu.Lock()
 	e, from := i.sentAs.twin(newEnvelope), len(s.changes)
 	s.mu.Unlock()

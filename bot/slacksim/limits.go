@@ -11,7 +11,7 @@ type RateLimits struct {
 	// Off switches all rate limits off.
 	Off bool
 	// ChannelBurst is how many messages a channel takes at once before chat.postMessage is held to
-	// about one per second (docs.slack.dev, "Rate limits": "short bursts >1 allowed"). Default 10.
+	// about one per second (docs.slack.dev, "Rate limits": "short bursts >1 allowed"). Default 20.
 	ChannelBurst int
 	// Scale multiplies the allowance per minute of every method. Default 1: exactly the tier's
 	// documented floor (tier 1: 1, 2: 20, 3: 50, 4: 100 per minute).
@@ -20,7 +20,7 @@ type RateLimits struct {
 
 func (r RateLimits) channelBurst() float64 {
 	if r.ChannelBurst == 0 {
-		return 10
+		return 20
 	}
 	return float64(r.ChannelBurst)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ func (s *Slack) Person(id string) *Person { return &Person{slack: s, id: id} }
 // ID is the person's user id.
 func (p *Person) ID() string { return p.id }
 
-// Ephemerals, DMs, WaitEphemeral and WaitDM are those of Slack, for this person.
+// Ephemerals returns the ephemeral messages that this person can still see.
 func (p *Person) Ephemerals() []Message { return p.slack.Ephemerals(p.id) }
 
 // DMs returns the direct messages between the bot and this person.
@@ -585,9 +586,7 @@ func (s *Slack) actionJSON(b Button, choice *string) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range value {
-		o[k] = v
-	}
+	maps.Copy(o, value)
 	return o, nil
 }
 

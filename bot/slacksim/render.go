@@ -133,11 +133,12 @@ func (r renderer) block(b Block) []string {
 		for _, row := range rows {
 			var cells []string
 			for _, c := range objects(row) {
-				cell := str(c, "text")
+				var cell strings.Builder
+				cell.WriteString(str(c, "text"))
 				for _, e := range objects(c["elements"]) {
-					cell += strings.Join(r.rich(e, ""), " ")
+					cell.WriteString(strings.Join(r.rich(e, ""), " "))
 				}
-				cells = append(cells, cell)
+				cells = append(cells, cell.String())
 			}
 			out = append(out, strings.Join(cells, " | "))
 		}

@@ -385,9 +385,10 @@ func TestSocket_dropAndStall(t *testing.T) {
 			if open := c.Open(); open != (name == "stall") {
 				t.Errorf("%s: open is %t", name, open)
 			}
-			i, err := w.ada.Slash(t.Context(), channel, "/breakglass", "")
-			if err != nil || i.Acked || i.Connection != 0 && name == "drop" || i.Connection != 1 && name == "stall" {
-				t.Errorf("%s: got %+v, %v", name, i, err)
+			if name == "stall" { // Slack knows nothing yet.
+				if i, err := w.ada.Slash(t.Context(), channel, "/breakglass", ""); err != nil || i.Acked || i.Connection != 1 {
+					t.Errorf("%s: got %+v, %v", name, i, err)
+				}
 			}
 			time.Sleep(2 * time.Minute)
 			if i, err := w.ada.Slash(t.Context(), channel, "/breakglass", ""); err != nil || !i.Acked || c.Open() {
@@ -580,8 +581,10 @@ func TestEvents_comeAgainUntilAcked(t *testing.T) {
 		synctest.Wait()
 		id, ev := got[0].id, got[0].event
 		want := []arrival{
-			{0, id, ev, 0, ""}, {3 * time.Second, id, ev, 1, "timeout"},
-			{66 * time.Second, id, ev, 2, "timeout"}, {369 * time.Second, id, ev, 3, "timeout"},
+			{0, id, ev, 0, ""},
+			{3 * time.Second, id, ev, 1, "timeout"},
+			{66 * time.Second, id, ev, 2, "timeout"},
+			{369 * time.Second, id, ev, 3, "timeout"},
 		}
 		if d := cmp.Diff(want, got, cmp.AllowUnexported(arrival{})); d != "" {
 			t.Error(d)

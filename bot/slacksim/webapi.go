@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -20,8 +21,6 @@ type object = map[string]any
 // as its JSON text, so that blocks look the same in both.
 type args map[string]string
 
-func (a args) str(name string) string { return a[name] }
-
 func (a args) flag(name string) bool { return a[name] == "true" || a[name] == "1" }
 
 // apiError is a refusal of the Web API.
@@ -37,9 +36,7 @@ func (e *apiError) body() object {
 		b["errors"] = e.messages
 		b["response_metadata"] = object{"messages": e.messages}
 	}
-	for k, v := range e.more {
-		b[k] = v
-	}
+	maps.Copy(b, e.more)
 	return b
 }
 
@@ -245,9 +242,7 @@ func readArgs(r *http.Request) (args, string, *apiError) {
 		if bad != nil {
 			return a, token, bad
 		}
-		for k, v := range more {
-			a[k] = v
-		}
+		maps.Copy(a, more)
 	case mediaType == "application/x-www-form-urlencoded" || mediaType == "":
 		form, err := url.ParseQuery(string(body))
 		if err != nil {

@@ -171,7 +171,7 @@ func New(opt Options) *Slack {
 	return s
 }
 
-// TeamID, AppID, BotUserID, BotToken and AppToken are what New settled on.
+// TeamID is the team's id.
 func (s *Slack) TeamID() string { return s.opt.TeamID }
 
 // AppID is the app's id.

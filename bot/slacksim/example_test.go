@@ -1,0 +1,62 @@
+package slacksim_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/slack-go/slack"
+	"github.com/slack-go/slack/socketmode"
+
+	"breakglass/bot/slacksim"
+)
+
+// A bot asks in a channel whenever somebody types /breakglass, and decides when somebody clicks.
+func Example() {
+	ctx, cancel := context.WithCancel(context.Background())
+	sim := slacksim.New(slacksim.Options{})
+	defer sim.Close()
+	defer cancel()
+	ada := sim.AddUser(slacksim.User{Name: "ada"})
+	bob := sim.AddUser(slacksim.User{Name: "bob"})
+	ops := sim.AddChannel(slacksim.Channel{Name: "ops", Members: []string{ada.ID(), bob.ID()}})
+
+	// The bot: slack-go as it is used with the real Slack, but for three addresses.
+	api := slack.New(sim.BotToken(), slack.OptionAppLevelToken(sim.AppToken()),
+		slack.OptionAPIURL(sim.APIURL()), slack.OptionHTTPClient(sim.HTTPClient()))
+	client := socketmode.New(api, socketmode.OptionDialer(sim.Dialer()))
+	go func() { _ = client.RunContext(ctx) }()
+	go func() {
+		for e := range client.Events {
+			switch d := e.Data.(type) {
+			case slack.SlashCommand:
+				_ = client.AckCtx(ctx, e.Request.EnvelopeID, map[string]string{"text": "Asked."})
+				label := slack.NewTextBlockObject(slack.PlainTextType, "Approve 4 h", false, false)
+				_, _, _ = api.PostMessageContext(ctx, ops, slack.MsgOptionText("may <@"+d.UserID+">?", false),
+					slack.MsgOptionBlocks(
+						slack.NewSectionBlock(slack.NewTextBlockObject(slack.MarkdownType, "May <@"+d.UserID+">?", false, false), nil, nil),
+						slack.NewActionBlock("decide", slack.NewButtonBlockElement("approve", "BG-1", label))))
+			case slack.InteractionCallback:
+				_ = client.AckCtx(ctx, e.Request.EnvelopeID, nil)
+				_, _, _, _ = api.UpdateMessageContext(ctx, d.Channel.ID, d.Message.Timestamp,
+					slack.MsgOptionText("*Approved* by <@"+d.User.ID+">", false))
+			}
+		}
+	}()
+
+	// The people.
+	_ = sim.WaitConnections(ctx, 1)
+	said, _ := ada.Slash(ctx, ops, "/breakglass", "grant")
+	for _, m := range said.Ephemerals() {
+		fmt.Println("ada sees:", sim.Render(m))
+	}
+	card, _ := sim.WaitMessage(ctx, ops, nil)
+	fmt.Println(sim.Render(card))
+	_, _ = bob.Click(ctx, card, "Approve")
+	card, _ = sim.WaitMessage(ctx, ops, func(m slacksim.Message) bool { return m.Edits > 0 })
+	fmt.Println(sim.Render(card))
+	// Output:
+	// ada sees: Asked.
+	// May @ada?
+	// [ Approve 4 h ]
+	// Approved by @bob (edited)
+}
