@@ -22,12 +22,12 @@ func (a *AWS) Check(ctx context.Context, g grant.Grant) grant.Report {
 		return grant.Report{At: now(), Findings: []grant.Finding{{Check: "account", Level: grant.Blocks, Text: t.Text, Remedy: t.Remedy}}}
 	}
 	cl := a.clientsFor(c, g.ID)
-	s := a.look(ctx, cl, c)
+	s := look(ctx, cl, c)
 	chosen, problem, _ := choose(s.instances, c)
 	var v *advice
 	if s.account == nil && s.instErr == nil && problem == "" {
 		r, _ := s.found()
-		v = a.advise(ctx, cl, c, r.role, chosen)
+		v = advise(ctx, cl, c, r.role, chosen)
 	}
 	return s.judge(g, v).Report
 }

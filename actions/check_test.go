@@ -91,7 +91,9 @@ func TestCheck_findings(t *testing.T) {
 			"link", grant.Warning, []string{"probably be refused to start a session"},
 		},
 		"permissions boundary": {
-			func(s *stage) { s.cell.Role.Boundary("arn:aws:iam::"+account+":policy/fence", awssim.AdministratorAccess) },
+			func(s *stage) {
+				s.cell.Role.Boundary("arn:aws:iam::"+account+":policy/fence", awssim.AdministratorAccess)
+			},
 			"boundary", grant.Warning, []string{"policy/fence", "not who may assume it"},
 		},
 		"quota unreadable": {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
 	"breakglass/actions/awssim"
 	"breakglass/store/grant"
 )
@@ -208,6 +210,40 @@ func TestClose_stepsAreIndependent(t *testing.T) {
 			})
 		}
 	}
+}
+
+// IAM hangs. The sessions end at once all the same, and the round comes to its
+// end, so that people see what is stuck.
+func TestClose_iamHangs(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		l := s.request().open()
+		creds, err := s.vendor(vendorARN).assume()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, sh := s.mustShell(creds)
+		remove := s.world.Inject(awssim.Fault{Call: "iam:*", Latency: time.Hour})
+		began := time.Now()
+		time.AfterFunc(time.Second, func() {
+			if _, err := sh.Type("whoami"); !errors.Is(err, awssim.ErrSessionEnded) {
+				t.Errorf("after a second the shell lives: %v", err)
+			}
+		})
+		r, _ := l.revoke().round()
+		if d := time.Since(began); d > 40*time.Second {
+			t.Errorf("the round took %s", d)
+		}
+		if r.Trust.Trouble == nil || r.Credentials.Trouble == nil || !r.Sessions.Done {
+			t.Errorf("round: %+v", r)
+		}
+		for _, o := range []grant.Outcome{r.Trust, r.Credentials} {
+			if o.Trouble != nil {
+				wellSaid(t, o.Trouble)
+			}
+		}
+		remove()
+		l.close()
+	})
 }
 
 // Two grants for one principal: the first to end takes its statement, and leaves
@@ -489,7 +525,54 @@ func TestClose_sparesTheInstance(t *testing.T) {
 		if streams := s.cell.LogGroup.Streams(); !slices.Contains(streams, id) {
 			t.Errorf("the instance cannot write its log: %v", streams)
 		}
+		time.Sleep(time.Until(later.g.End) + time.Minute) // the hard stop bites
+		if _, err := ssm.NewFromConfig(s.config(s.cell.Instance.Credentials())).DescribeSessions(t.Context(), &ssm.DescribeSessionsInput{State: "Active"}); err != nil {
+			t.Errorf("the instance's own credentials: %v", err)
+		}
+		if _, _, err := s.shell(creds); err == nil {
+			t.Error("the vendor's credentials work after the end")
+		}
 		later.close()
+	})
+}
+
+// The bot's credentials are of another account than the cell's: it ends nobody's
+// sessions there, and writes nothing.
+func TestClose_wrongAccount(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		l := s.request().open()
+		creds, err := s.vendor(vendorARN).assume()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.mustShell(creds)
+		s.world.Account("999988887777")
+		s.conf.Account, l.g.Account = "999988887777", "999988887777"
+		s.start()
+		s.world.ForgetCalls()
+		r, _ := l.revoke().round()
+		for step, o := range map[string]grant.Outcome{grant.StepTrust: r.Trust, grant.StepCredentials: r.Credentials, grant.StepSessions: r.Sessions} {
+			wantTrouble(t, o.Trouble, grant.Refused, step, "of account "+account)
+		}
+		s.noWrites()
+	})
+}
+
+// What AWS says about a session that has ended already is a validation error.
+func TestClose_sessionInNoValidState(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		l := s.request().open()
+		creds, err := s.vendor(vendorARN).assume()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.mustShell(creds)
+		remove := s.world.Inject(awssim.Fault{Call: "ssm:TerminateSession", Kind: awssim.Instead, Error: &awssim.Error{Status: 400, Code: "ValidationException", Message: "Session is not in a valid state"}})
+		if r, _ := l.revoke().round(); r.Sessions.Trouble != nil || !r.Sessions.Done {
+			t.Errorf("sessions: %+v", r.Sessions)
+		}
+		remove()
+		l.close()
 	})
 }
 

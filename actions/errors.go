@@ -18,22 +18,22 @@ import (
 // API references ("Errors" of each action, and "Common errors"); they are
 // compared as codes because several are not modelled as types by the SDK.
 const (
-	codeNoSuchEntity    = "NoSuchEntity"
-	codeLimitExceeded   = "LimitExceeded"
-	codeMalformed       = "MalformedPolicyDocument"
-	codeUnmodifiable    = "UnmodifiableEntity"
-	codeNoDocument      = "InvalidDocument"
-	codeDocumentExists  = "DocumentAlreadyExists"
-	codeDuplicate       = "DuplicateDocumentContent"
-	codeVersionLimit    = "DocumentVersionLimitExceeded"
-	codeDocumentSize    = "MaxDocumentSizeExceeded"
-	codeNoInstance      = "InvalidInstanceID.NotFound"
-	codeBadInstance     = "InvalidInstanceID.Malformed"
-	codeValidation      = "ValidationException"
-	codeNoSession       = "DoesNotExistException"
-	codeInvalidContent  = "InvalidDocumentContent"
-	codeInvalidSchema   = "InvalidDocumentSchemaVersion"
-	codeInvalidOperator = "InvalidDocumentOperation"
+	codeNoSuchEntity   = "NoSuchEntity"
+	codeLimitExceeded  = "LimitExceeded"
+	codeMalformed      = "MalformedPolicyDocument"
+	codeUnmodifiable   = "UnmodifiableEntity"
+	codeNoDocument     = "InvalidDocument"
+	codeDocumentExists = "DocumentAlreadyExists"
+	codeDuplicate      = "DuplicateDocumentContent"
+	codeVersionLimit   = "DocumentVersionLimitExceeded"
+	codeDocumentSize   = "MaxDocumentSizeExceeded"
+	codeNoInstance     = "InvalidInstanceID.NotFound"
+	codeBadInstance    = "InvalidInstanceID.Malformed"
+	codeValidation     = "ValidationException"
+	codeNoSession      = "DoesNotExistException"
+	codeInvalidContent = "InvalidDocumentContent"
+	codeInvalidSchema  = "InvalidDocumentSchemaVersion"
+	codeInvalidAction  = "InvalidDocumentOperation"
 )
 
 // sorts tells what kind of failure a code is. What is not listed is throttling
@@ -238,7 +238,7 @@ func (f failure) words(what string) (text, remedy string) {
 	switch f.class {
 	case denied:
 		return fmt.Sprintf("The bot may not call %s on %s: AWS refused it.", action, what),
-			fmt.Sprintf("Let the operator allow %s for the bot (`breakglass policy` prints the whole policy), and look for an SCP or a permissions boundary that denies it.", action)
+			fmt.Sprintf("Let the operator allow %s for the bot (the README has the whole policy), and look for an SCP or a permissions boundary that denies it.", action)
 	case credentials:
 		if f.code == "" {
 			return fmt.Sprintf("The bot has no AWS credentials that it could use for %s.", what),

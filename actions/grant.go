@@ -112,7 +112,7 @@ func (a *AWS) legalPrincipal(g grant.Grant) *grant.Trouble {
 // check reads everything and refuses what a finding forbids.
 func (o *opening) check(ctx context.Context) (string, error) {
 	o.began = time.Now()
-	o.scene = o.a.look(ctx, o.cl, o.cell)
+	o.scene = look(ctx, o.cl, o.cell)
 	j := o.scene.judge(o.grant, nil)
 	if list := j.Blocking(); len(list) > 0 {
 		t := &grant.Trouble{Kind: grant.Refused, Step: grant.StepCheck, Text: list[0].Text, Remedy: list[0].Remedy, Cause: o.scene.causes()}

@@ -52,7 +52,7 @@ func (a *AWS) Inspect(ctx context.Context, name grant.CellName) (Inventory, erro
 		return Inventory{}, t
 	}
 	cl := a.clientsFor(c, 0)
-	s := a.look(ctx, cl, c)
+	s := look(ctx, cl, c)
 	r, problem := s.found()
 	if s.account != nil {
 		return Inventory{}, troubled(s.account, false, grant.StepCheck, "the caller's account")

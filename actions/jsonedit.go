@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -278,6 +279,18 @@ func writeScalar(b *bytes.Buffer, n *yaml.Node) error {
 		}
 		b.Write(quote(n.Value))
 	default:
+		// AWS reads YAML 1.1, where these words are booleans unless they are
+		// quoted; the module reads 1.2, where they are strings.
+		if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+			switch strings.ToLower(n.Value) {
+			case "yes", "on":
+				b.WriteString("true")
+				return nil
+			case "no", "off":
+				b.WriteString("false")
+				return nil
+			}
+		}
 		b.Write(quote(n.Value))
 	}
 	return nil

@@ -254,7 +254,7 @@ func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logG
 		if len(lines) == 0 {
 			return note(try, group), nil
 		}
-		version, err := a.writePreferences(ctx, cl, seen, group, last)
+		version, err := writePreferences(ctx, cl, seen, group, last)
 		if err != nil {
 			switch f := sortError(err, true); {
 			case f.is(codeDocumentExists, codeDuplicate), f.class == busy, f.class == lost:
@@ -266,7 +266,7 @@ func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logG
 				return "", preferencesTrouble(f, what)
 			}
 		}
-		back, err := a.settledPreferences(ctx, cl, version)
+		back, err := settledPreferences(ctx, cl, version)
 		if err != nil {
 			last = err
 			continue
@@ -297,7 +297,7 @@ func note(try int, group logGroup) string {
 
 // writePreferences writes one new version, or only moves the default version,
 // and answers the number of the version that should now be latest and default.
-func (a *AWS) writePreferences(ctx context.Context, cl *clients, seen regionPreferences, group logGroup, last error) (string, error) {
+func writePreferences(ctx context.Context, cl *clients, seen regionPreferences, group logGroup, last error) (string, error) {
 	want := wanted(group)
 	if seen.absent {
 		content, err := setMembers([]byte(emptyPreferences), "inputs", want)
@@ -329,25 +329,15 @@ func (a *AWS) writePreferences(ctx context.Context, cl *clients, seen regionPref
 		if err != nil {
 			return "", err
 		}
-		if f := sortError(last, true); last != nil && f.is(codeDuplicate) {
-			// AWS does not take a content that the document has had before, and
-			// StartSession only ever uses the latest version: so this one is told
-			// apart by its description, the one thing that means nothing to AWS.
-			if content, err = vary(content, time.Now()); err != nil {
-				return "", err
-			}
-		}
-		out, err := cl.ssm.UpdateDocument(ctx, &ssm.UpdateDocumentInput{
-			Name: new(preferencesName), Content: new(string(content)),
-			DocumentVersion: new(latestVersion), DocumentFormat: ssmtypes.DocumentFormatJson,
-		}, ssmOnce)
-		if err != nil {
+		// AWS does not take a content that the document has had before. The first
+		// time that may be our own write whose answer was lost; the second time
+		// it is an older version.
+		again := last != nil && sortError(last, true).is(codeDuplicate)
+		if version, active, err = updatePreferences(ctx, cl, content, again); err != nil {
 			return "", err
 		}
-		version, active = "", false
-		if d := out.DocumentDescription; d != nil {
-			version = aws.ToString(d.DocumentVersion)
-			active = d.Status == ssmtypes.DocumentStatusActive
+		if version, active, err = keepOthers(ctx, cl, seen.latest.version, version, active, content, want); err != nil {
+			return "", err
 		}
 	}
 	if !active {
@@ -359,6 +349,60 @@ func (a *AWS) writePreferences(ctx context.Context, cl *clients, seen regionPref
 		Name: new(preferencesName), DocumentVersion: new(version),
 	}, ssmOnce)
 	return version, err
+}
+
+// updatePreferences makes a content the latest version. With varied the content
+// is told apart from every earlier one by its description, the one thing that
+// means nothing to AWS: StartSession only ever uses the latest version, so an
+// older one of the same content would be of no use.
+func updatePreferences(ctx context.Context, cl *clients, content []byte, varied bool) (version string, active bool, err error) {
+	if varied {
+		if content, err = vary(content, time.Now()); err != nil {
+			return "", false, err
+		}
+	}
+	out, err := cl.ssm.UpdateDocument(ctx, &ssm.UpdateDocumentInput{
+		Name: new(preferencesName), Content: new(string(content)),
+		DocumentVersion: new(latestVersion), DocumentFormat: ssmtypes.DocumentFormatJson,
+	}, ssmOnce)
+	if err != nil || out.DocumentDescription == nil {
+		return "", false, err
+	}
+	d := out.DocumentDescription
+	return aws.ToString(d.DocumentVersion), d.Status == ssmtypes.DocumentStatusActive, nil
+}
+
+// keepOthers notices by the number of our version that somebody else saved one
+// between our reading and our writing, and puts theirs back under ours:
+// UpdateDocument has no condition, it just makes the next version.
+func keepOthers(ctx context.Context, cl *clients, read, version string, active bool, content []byte, want []member) (string, bool, error) {
+	for range documentTries {
+		was, err1 := strconv.Atoi(read)
+		is, err2 := strconv.Atoi(version)
+		if err1 != nil || err2 != nil || is <= was+1 {
+			break
+		}
+		theirs, err := readVersion(ctx, cl, strconv.Itoa(is-1))
+		if err != nil {
+			return "", false, err
+		}
+		merged, err := setMembers(theirs.doc, "inputs", want)
+		if err != nil {
+			return "", false, err
+		}
+		if sameJSON(merged, content) {
+			break
+		}
+		read, content = version, merged
+		version, active, err = updatePreferences(ctx, cl, content, false)
+		if err != nil && sortError(err, true).is(codeDuplicate) {
+			version, active, err = updatePreferences(ctx, cl, content, true)
+		}
+		if err != nil {
+			return "", false, err
+		}
+	}
+	return version, active, nil
 }
 
 // vary makes a content unlike every earlier one.
@@ -409,7 +453,7 @@ func waitActive(ctx context.Context, cl *clients, version string) error {
 
 // settledPreferences reads both versions back until they are the one that was
 // written, or a newer one.
-func (a *AWS) settledPreferences(ctx context.Context, cl *clients, version string) (regionPreferences, error) {
+func settledPreferences(ctx context.Context, cl *clients, version string) (regionPreferences, error) {
 	ctx, cancel := context.WithTimeout(ctx, documentLimit)
 	defer cancel()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
@@ -460,7 +504,7 @@ func preferencesTrouble(f failure, what string) *grant.Trouble {
 	case f.is(codeVersionLimit):
 		t.Text = "The document " + preferencesName + " has as many versions as AWS allows, so session logging cannot be changed."
 		t.Remedy = "Delete old versions of it (`aws ssm delete-document --name " + preferencesName + " --document-version N`), then request access again."
-	case f.is(codeDocumentSize, codeInvalidContent, codeInvalidSchema, codeInvalidOperator):
+	case f.is(codeDocumentSize, codeInvalidContent, codeInvalidSchema, codeInvalidAction):
 		t.Text = "AWS does not take the new content of " + what + " (" + f.code + ")."
 		t.Remedy = "Save the preferences once in the Systems Manager console (Session Manager, Preferences), then request access again."
 	}

@@ -77,13 +77,13 @@ func TestLogging_states(t *testing.T) {
 		},
 		"YAML": {
 			prepare: func(s *stage) {
-				s.cell.Region.Preferences("schemaVersion: '1.0'\nsessionType: Standard_Stream\ninputs:\n  maxSessionDuration: '90'\n  runAsEnabled: yes\n  idleSessionTimeout: \"0030\"\n  cloudWatchStreamingEnabled: false\n  shellProfile:\n    linux: |\n      set -o vi\n      date\n")
+				s.cell.Region.Preferences("schemaVersion: '1.0'\nsessionType: Standard_Stream\ninputs:\n  maxSessionDuration: '90'\n  runAsEnabled: true\n  idleSessionTimeout: \"0030\"\n  cloudWatchStreamingEnabled: false\n  shellProfile:\n    linux: |\n      set -o vi\n      date\n")
 			},
 			plan: []string{"cloudWatchLogGroupName: (not set) → " + logGroup},
 			check: func(t *testing.T, s *stage) {
 				s.wantLogging(true)
 				in := s.inputs()
-				if in["maxSessionDuration"] != "90" || in["idleSessionTimeout"] != "0030" || in["shellProfile"].(map[string]any)["linux"] != "set -o vi\ndate\n" {
+				if in["maxSessionDuration"] != "90" || in["idleSessionTimeout"] != "0030" || in["runAsEnabled"] != true || in["shellProfile"].(map[string]any)["linux"] != "set -o vi\ndate\n" {
 					t.Errorf("inputs: %v", in)
 				}
 			},
@@ -97,12 +97,12 @@ func TestLogging_states(t *testing.T) {
 		},
 		"no inputs at all": {
 			prepare: func(s *stage) {
-				s.cell.Region.Preferences(`{"schemaVersion":"1.0","sessionType":"Standard_Stream","numbers":[1.50,1e3]}`)
+				s.cell.Region.Preferences(`{"schemaVersion":"1.0","sessionType":"Standard_Stream","parameters":{"unused":{"type":"String","default":"1.50"}}}`)
 			},
 			check: func(t *testing.T, s *stage) {
 				s.wantLogging(true)
 				v := s.cell.Region.DocumentVersions(prefsName)
-				if got := v[len(v)-1].Content; !strings.HasPrefix(got, `{"schemaVersion":"1.0","sessionType":"Standard_Stream","numbers":[1.50,1e3],"inputs":{`) {
+				if got := v[len(v)-1].Content; !strings.HasPrefix(got, `{"schemaVersion":"1.0","sessionType":"Standard_Stream","parameters":{"unused":{"type":"String","default":"1.50"}},"inputs":{`) {
 					t.Errorf("preferences: %s", got)
 				}
 			},
@@ -203,8 +203,7 @@ func TestLogging_overwroteSomebodyElse(t *testing.T) {
 	})
 }
 
-// Two cells of a region open at once: the preferences are one document, and it
-// is changed by one at a time.
+// What AWS does not take is said in words.
 func TestLogging_refusals(t *testing.T) {
 	for code, words := range map[string]string{
 		"DocumentVersionLimitExceeded": "as many versions as AWS allows",

@@ -51,7 +51,7 @@ type roleRead struct {
 
 // look reads the scene. Its critical path is one round trip (one more where
 // credentials have to be fetched or an answer has several pages).
-func (a *AWS) look(ctx context.Context, cl *clients, c Cell) *scene {
+func look(ctx context.Context, cl *clients, c Cell) *scene {
 	names := c.roleNames()
 	s := &scene{cell: c, roles: make([]roleRead, len(names))}
 	work := []func(){
@@ -201,7 +201,7 @@ type advice struct {
 // Session Manager and Amazon S3 and CloudWatch Logs").
 var logActions = []string{"logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogGroups", "logs:DescribeLogStreams"}
 
-func (a *AWS) advise(ctx context.Context, cl *clients, c Cell, r role, i instance) *advice {
+func advise(ctx context.Context, cl *clients, c Cell, r role, i instance) *advice {
 	v := &advice{}
 	instanceARN := fmt.Sprintf("arn:%s:ec2:%s:%s:instance/%s", grant.PartitionOf(c.Region), c.Region, c.Account, i.id)
 	groupARN := fmt.Sprintf("arn:%s:logs:%s:%s:log-group:%s:*", grant.PartitionOf(c.Region), c.Region, c.Account, c.logGroup())

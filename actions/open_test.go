@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,7 +82,7 @@ func TestOpen_refused(t *testing.T) {
 			func(s *stage) {
 				s.cell.Bot.Policy("p", awssim.AdministratorAccess).Policy("deny", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iam:GetRole","Resource":"*"}]}`)
 			},
-			[]string{"may not call iam:GetRole", "breakglass policy"},
+			[]string{"may not call iam:GetRole", "Let the operator allow iam:GetRole"},
 		},
 		"no permission to read the log groups": {
 			func(s *stage) {
@@ -534,5 +535,92 @@ func TestNew_badCells(t *testing.T) {
 		if _, err := actions.New(t.Context(), actions.Options{Cells: cells}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// The policy grows past the quota, or an orphan appears, between the check and
+// the write: it is refused before the write, with the number or the name.
+func TestOpen_changesAfterTheCheck(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*stage)
+		words  []string
+	}{
+		"full": {
+			func(s *stage) {
+				s.cell.Role.Trust(`{"Version":"2012-10-17","Statement":[{"Sid":"` + strings.Repeat("x", 1800) + `","Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
+			},
+			[]string{"this account allows 2048"},
+		},
+		"orphan": {
+			func(s *stage) {
+				gone := s.world.ForeignRole("arn:aws:iam::111122223333:role/left-the-company")
+				s.cell.Role.Trust(`{"Version":"2012-10-17","Statement":[{"Sid":"BreakglassBG77","Effect":"Allow","Principal":{"AWS":"` + gone.ARN() + `"},"Action":"sts:AssumeRole"}]}`)
+				gone.Delete()
+			},
+			[]string{"AROA", "Revoke BG-77"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *stage) {
+				l := s.request()
+				_, err := s.aws.Open(t.Context(), l.g, nil, func(ev grant.StepChanged) error {
+					if ev.Step == grant.StepHardStop && ev.State == grant.Running {
+						tt.change(s)
+					}
+					return l.step(ev)
+				})
+				wantTrouble(t, err, grant.Refused, grant.StepTrust, tt.words...)
+				if slices.Contains(s.writes(), "iam:UpdateAssumeRolePolicy") {
+					t.Error("the trust policy was written")
+				}
+			})
+		})
+	}
+}
+
+// The account's quota cannot be read and is smaller than assumed: AWS says so,
+// and it is said with the number.
+func TestOpen_quotaUnknown(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.cell.Account.SetTrustQuota(200)
+		s.world.Inject(awssim.Fault{Call: "iam:GetAccountSummary", Kind: awssim.Deny})
+		wantTrouble(t, s.request().tryOpen(), grant.Refused, grant.StepTrust, "more than the account allows", "the bot assumed 2048")
+	})
+}
+
+// Two openings and a closing on one role at the same time, with replicas that are
+// seconds behind: nobody edits a document that another has replaced already.
+func TestOpen_sideBySideWithStaleReads(t *testing.T) {
+	for _, apart := range []time.Duration{0, 50 * time.Millisecond, 400 * time.Millisecond, time.Second, 3 * time.Second} {
+		t.Run(apart.String(), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, s *stage) {
+				f := s.remember()
+				ended := s.request(quick).open().revoke()
+				s.world.Tune(func(k *awssim.Knobs) { k.StaleReads, k.Latency = 6*time.Second, 50*time.Millisecond })
+				time.Sleep(10 * time.Second)
+				one := s.request(quick)
+				two := s.request(quick, func(r *grant.Request) { r.Principal = otherARN })
+				var wg sync.WaitGroup
+				wg.Go(func() { one.open() })
+				time.Sleep(apart)
+				wg.Go(func() { two.open() })
+				time.Sleep(apart)
+				wg.Go(func() { s.aws.Close(t.Context(), ended.g, nil) })
+				wg.Wait()
+				doc := s.cell.Role.TrustDocument()
+				if !strings.Contains(doc, one.g.Access.Statement) || !strings.Contains(doc, two.g.Access.Statement) || strings.Contains(doc, ended.g.ID.Sid()) {
+					t.Errorf("trust policy: %s", doc)
+				}
+				stop, _ := s.cell.Role.InlinePolicy("BreakglassHardStop")
+				if last := two.g.End; last.Before(one.g.End) || !strings.Contains(stop, last.Format(time.RFC3339)) {
+					t.Errorf("hard stop: %s, ends %s and %s", stop, one.g.End, two.g.End)
+				}
+				among(one, two)
+				one.close()
+				two.close()
+				f.closed(t)
+			})
+		})
 	}
 }

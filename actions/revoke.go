@@ -3,6 +3,7 @@ package actions
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +17,12 @@ import (
 // credentials that are issued while the change still travels die, too (IAM User
 // Guide, "Revoke IAM role temporary security credentials").
 const cutAhead = 30 * time.Second
+
+// roundLimit bounds a round: the core looks again, and people see what is stuck.
+const roundLimit = 75 * time.Second
+
+// errRoundLimit says that a round took too long.
+var errRoundLimit = errors.New("AWS was too slow for this round")
 
 // closing is one run of [AWS.Close].
 type closing struct {
@@ -74,6 +81,8 @@ func stuck(t *grant.Trouble) grant.Round {
 }
 
 func (c *closing) round(ctx context.Context) grant.Round {
+	ctx, cancel := context.WithTimeoutCause(ctx, roundLimit, errRoundLimit)
+	defer cancel()
 	var (
 		r    grant.Round
 		wait = make(chan struct{})
@@ -112,7 +121,15 @@ func (c *closing) round(ctx context.Context) grant.Round {
 		r.Sessions = grant.Outcome{Skipped: true, Note: note}
 		c.followStop(ctx, &r)
 	default:
-		c.credentials(ctx, &r)
+		if r.Trust.Trouble == nil || c.parsed {
+			c.credentials(ctx, &r)
+		} else {
+			// IAM has just let us down. One short try: it may be worse for reading
+			// than for writing, but nobody should wait for it twice.
+			short, cancel := context.WithTimeoutCause(ctx, attemptLimit, errRoundLimit)
+			c.credentials(short, &r)
+			cancel()
+		}
 		<-wait
 		if !atOnce || len(r.Removed) > 0 {
 			// Whoever came in before the trust was gone may have a session by now.
@@ -136,16 +153,10 @@ func (c *closing) roleNames() []string {
 	if a := c.grant.Access; a != nil && a.RoleName != "" {
 		return []string{a.RoleName}
 	}
-	var names []string
 	if r := c.grant.Report; r != nil && r.RoleName != "" {
-		names = append(names, r.RoleName)
+		return []string{r.RoleName} // nothing else may have been opened
 	}
-	for _, n := range c.cell.roleNames() {
-		if !slices.ContainsFunc(names, func(o string) bool { return strings.EqualFold(o, n) }) {
-			names = append(names, n)
-		}
-	}
-	return names
+	return c.cell.roleNames()
 }
 
 // sessionNames are the names whose sessions are the grant's.
@@ -627,7 +638,7 @@ func (c *closing) cutOff(ctx context.Context, work *roleWork, r role, removed bo
 func (c *closing) endSessions(ctx context.Context, r *grant.Round, names []string) {
 	var trouble *grant.Trouble
 	for _, name := range names {
-		live, told, t := c.a.sweep(ctx, c.cl, c.cell, name)
+		live, told, t := sweep(ctx, c.cl, c.cell, name)
 		r.Live, r.Ended = merge(r.Live, live), merge(r.Ended, told)
 		if trouble == nil {
 			trouble = t

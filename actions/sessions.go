@@ -99,7 +99,7 @@ func hasEnded(f failure) bool {
 
 // sweep is one look at the role's sessions: who is live, and all of them told to
 // end.
-func (a *AWS) sweep(ctx context.Context, cl *clients, c Cell, roleName string) (live, told []grant.Session, t *grant.Trouble) {
+func sweep(ctx context.Context, cl *clients, c Cell, roleName string) (live, told []grant.Session, t *grant.Trouble) {
 	what := fmt.Sprintf("the sessions of %s in %s", roleName, c.place())
 	live, err := liveSessions(ctx, cl, roleName)
 	if err != nil {

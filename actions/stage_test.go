@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -367,5 +369,34 @@ func (s *stage) noWrites() {
 	s.t.Helper()
 	if w := s.writes(); len(w) > 0 {
 		s.t.Errorf("AWS was changed: %v", w)
+	}
+}
+
+// The table of traps in the package comment names tests that exist.
+func TestDoc_trapsNameTests(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	names := regexp.MustCompile(`Test[A-Z][A-Za-z]*_[A-Za-z]+`).FindAllString(string(doc), -1)
+	if len(names) < 25 {
+		t.Fatalf("only %d tests are named", len(names))
+	}
+	for _, n := range names {
+		if !strings.Contains(all.String(), "func "+n+"(") {
+			t.Errorf("there is no test %s", n)
+		}
 	}
 }

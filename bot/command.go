@@ -164,16 +164,22 @@ func (b *Bot) revokeAll(ctx context.Context, in intent) (reply, error) {
 func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) (reply, error) {
 	var done []grant.Grant
 	var refused []error
-	for _, g := range grants {
-		by, err := b.people.closer(ctx, in.user, g)
+	rights := b.people.closers(ctx, in.user)
+	for i, g := range grants {
+		by, err := rights(g)
 		if err != nil {
 			refused = append(refused, err)
 			continue
 		}
 		each := in
-		each.keys = make([]string, len(in.keys))
-		for i, k := range in.keys {
-			each.keys[i] = fmt.Sprintf("%s/%s", k, g.ID)
+		each.keys = nil
+		if i == 0 {
+			// What was meant is known from the first delivery on: a second one of
+			// the same words must not find other grants to end.
+			each.keys = append(each.keys, in.keys...)
+		}
+		for _, k := range in.keys {
+			each.keys = append(each.keys, fmt.Sprintf("%s/%s", k, g.ID))
 		}
 		res, err := b.commit(each, g.ID, grant.Revoke{By: by})
 		if err != nil {
@@ -182,6 +188,9 @@ func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) 
 			}
 			refused = append(refused, err)
 			continue
+		}
+		if res.Duplicate && i == 0 {
+			return reply{msg: view.Show(res.Grant, time.Now().UTC())}, nil
 		}
 		done = append(done, res.Grant)
 	}
@@ -211,8 +220,8 @@ func parseAsk(words string) (grant.Ask, error) {
 	seen := map[string]bool{}
 	for rest := strings.TrimSpace(words); rest != ""; rest = strings.TrimSpace(rest) {
 		word, after, _ := strings.Cut(rest, " ")
-		key, _, ok := strings.Cut(word, "=")
-		key = strings.ToLower(key)
+		typed, _, ok := strings.Cut(word, "=")
+		key := strings.ToLower(typed)
 		field := fields[key]
 		if !ok || field == nil {
 			return ask, grant.Refuse(grant.BadRequest, "I do not understand %q, so nothing was requested. Write key=value words: cell, arn, ticket, for, and last reason, which takes the rest of the line. For example `/breakglass grant cell=helios-prod arn=arn:aws:iam::111122223333:role/support ticket=48213 for=4h reason=stuck node pool`.", grant.Clean(word, 60))
@@ -221,7 +230,7 @@ func parseAsk(words string) (grant.Ask, error) {
 			return ask, grant.Refuse(grant.BadRequest, "%s= is given twice, so nothing was requested. Give it once.", key)
 		}
 		seen[key] = true
-		value := rest[len(key)+1:]
+		value := rest[len(typed)+1:] // lower case may have another length
 		if key == "reason" {
 			*field = unquote(value)
 			return ask, nil

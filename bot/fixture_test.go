@@ -76,9 +76,12 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
+	key := cells(awssim.New())[0].Bot.Credentials()
 	for name, value := range map[string]string{
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1",
+		// The same in every world that is made alike.
+		"AWS_ACCESS_KEY_ID": key.AccessKeyID, "AWS_SECRET_ACCESS_KEY": key.SecretAccessKey,
 	} {
 		os.Setenv(name, value)
 	}
@@ -134,7 +137,8 @@ type stage struct {
 	end   context.CancelFunc
 	ended chan error // nil while the bot does not run
 
-	expectRefusedBlocks bool // a test makes Slack refuse blocks on purpose
+	team                string // slack.team of the configuration
+	expectRefusedBlocks bool   // a test makes Slack refuse blocks on purpose
 }
 
 // bubble plays a story in a synctest bubble: all time is fake.
@@ -144,6 +148,15 @@ func bubble(t *testing.T, story func(t *testing.T, s *stage), changes ...change)
 		// Bubbles begin in the year 2000.
 		time.Sleep(time.Until(time.Date(2026, time.November, 23, 9, 0, 0, 0, time.UTC)))
 		story(t, newStage(t, changes...))
+	})
+}
+
+// beside is bubble for one of many stories that are played side by side.
+func beside(t *testing.T, name string, story func(t *testing.T, s *stage), changes ...change) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		bubble(t, story, changes...)
 	})
 }
 
@@ -173,20 +186,16 @@ func newStage(t *testing.T, changes ...change) *stage {
 		f(&c)
 	}
 	if c.slack.Patience == 0 {
-		c.slack.Patience = 15 * time.Minute
+		c.slack.Patience = 6 * time.Hour
 	}
 	s := &stage{t: t, conf: c, world: awssim.New(), slack: slacksim.New(c.slack), path: filepath.Join(t.TempDir(), "breakglass.db"), log: &logbook{t: t}}
 	t.Cleanup(s.slack.Close)
-	s.cell = s.world.NewCell(awssim.Cell{Name: prod, EKSCluster: prod, Vendor: vendor})
-	s.cell2 = s.world.NewCell(awssim.Cell{Name: test, EKSCluster: test, Region: "eu-west-1", Vendor: vendor})
+	both := cells(s.world)
+	s.cell, s.cell2 = both[0], both[1]
 	s.world.ForeignRole(vendor2)
 	s.cell.Account.Role("platform-oncall")
 	s.cell.Role.Trust(trustBefore)
 	s.cell.Region.Preferences(preferencesBefore)
-	key := s.cell.Bot.Credentials()
-	t.Setenv("AWS_ACCESS_KEY_ID", key.AccessKeyID)
-	t.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretAccessKey)
-
 	join := func(u slacksim.User) person { return person{s, s.slack.AddUser(u)} }
 	s.ana = join(slacksim.User{ID: ana, Name: "ana"})
 	s.ben = join(slacksim.User{ID: ben, Name: "ben"})
@@ -202,6 +211,14 @@ func newStage(t *testing.T, changes ...change) *stage {
 		s.start()
 	}
 	return s
+}
+
+// cells makes the two cells of every story.
+func cells(w *awssim.World) [2]awssim.CellScene {
+	return [2]awssim.CellScene{
+		w.NewCell(awssim.Cell{Name: prod, EKSCluster: prod, Vendor: vendor}),
+		w.NewCell(awssim.Cell{Name: test, EKSCluster: test, Region: "eu-west-1", Vendor: vendor}),
+	}
 }
 
 // start makes a bot as the program does, on the same database, and waits until
@@ -235,7 +252,7 @@ func (s *stage) launch() {
 		s.t.Fatalf("store.Open: %v", err)
 	}
 	s.bot, err = bot.New(bot.Options{
-		Channel: channel, APIURL: s.slack.APIURL(), BotToken: s.slack.BotToken(), AppToken: s.slack.AppToken(),
+		Team: s.team, Channel: channel, APIURL: s.slack.APIURL(), BotToken: s.slack.BotToken(), AppToken: s.slack.AppToken(),
 		People: s.conf.people, Policy: s.conf.policy, Store: s.db, AWS: hands, Log: log,
 		HTTPClient: &http.Client{Transport: s.power.line(&loopback{s.slack.Transport()})},
 		Dialer:     s.slack.Dialer(),
@@ -319,9 +336,9 @@ func (s *stage) finish() {
 
 // power is the line to the world of one run of the bot.
 type power struct {
-	off  atomic.Bool
-	disk []byte
-	each func(*http.Request) // sees every call
+	off         atomic.Bool
+	disk        []byte
+	each, after func(*http.Request) // see every call, before and after it is made
 }
 
 type line struct {
@@ -334,10 +351,16 @@ func (p *power) line(next http.RoundTripper) http.RoundTripper { return &line{p,
 var errPower = errors.New("the power is off")
 
 func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
+	if l.p.each != nil {
+		l.p.each(r)
+	}
 	if l.p.off.Load() {
 		return nil, errPower
 	}
 	resp, err := l.next.RoundTrip(r)
+	if l.p.after != nil {
+		l.p.after(r)
+	}
 	if l.p.off.Load() {
 		if err == nil {
 			_ = resp.Body.Close()
@@ -695,7 +718,7 @@ func (s *stage) invariants() {
 		}
 	}
 	for _, c := range s.slack.Calls("") {
-		if !c.Faulty && !s.expectRefusedBlocks && (strings.HasPrefix(c.Error, "invalid_") || strings.HasPrefix(c.Error, "msg_")) {
+		if !c.Faulty && !s.expectRefusedBlocks && strings.HasPrefix(c.Method, "chat.") && (strings.HasPrefix(c.Error, "invalid_b") || strings.HasPrefix(c.Error, "msg_")) {
 			s.t.Errorf("Slack refused what we sent to %s: %s\n%v", c.Method, c.Error, c.Args)
 		}
 	}

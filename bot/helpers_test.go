@@ -1,6 +1,12 @@
 package bot_test
 
-import "breakglass/bot/slacksim"
+import (
+	"context"
+	"time"
+
+	"breakglass/actions/awssim"
+	"breakglass/bot/slacksim"
+)
 
 // as forges the action of a click: a button that was on an older state of the
 // card, or one that nobody made.
@@ -30,3 +36,21 @@ func from(field, value string) slacksim.Edit {
 func set(field string, value any) slacksim.Edit {
 	return func(payload map[string]any) { payload[field] = value }
 }
+
+func slackChannel(name string, without bool, members ...string) slacksim.Channel {
+	return slacksim.Channel{Name: name, Without: without, Members: members}
+}
+
+// hookOn is an after-hook of the local AWS for one call.
+func hookOn(name string, f func()) func(context.Context, awssim.Call) {
+	return func(_ context.Context, c awssim.Call) {
+		if c.Name() == name {
+			f()
+		}
+	}
+}
+
+var (
+	slowAWS    = awssim.Fault{Latency: time.Second}
+	hangingAWS = awssim.Fault{Latency: 24 * time.Hour}
+)

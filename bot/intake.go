@@ -37,7 +37,7 @@ func (r reply) payload() map[string]any {
 const largestAck = 19_000
 
 // slash handles a slash command.
-func (b *Bot) slash(ctx context.Context, env string, cmd slack.SlashCommand, ack func(any)) {
+func (b *Bot) slash(ctx context.Context, env string, cmd slack.SlashCommand, ack func(any), whisper func(reply)) {
 	user := grant.UserID(cmd.UserID)
 	if err := b.ours(cmd.APIAppID, cmd.TeamID, ""); err != nil {
 		b.log.Warn("a command that is not for us was refused", "user", clip(cmd.UserID), "team", clip(cmd.TeamID))
@@ -57,7 +57,7 @@ func (b *Bot) slash(ctx context.Context, env string, cmd slack.SlashCommand, ack
 	body := answer.payload()
 	if js, err := json.Marshal(body); err != nil || len(js) > largestAck {
 		ack(nil)
-		b.whisper(ctx, cmd.ResponseURL, grant.ChannelID(cmd.ChannelID), user, answer)
+		whisper(answer)
 		return
 	}
 	ack(body)
@@ -71,12 +71,12 @@ type intent struct {
 }
 
 // interaction handles a click.
-func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionCallback, ack func(any)) {
+func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionCallback, ack func(any), whisper func(reply)) {
 	user := grant.UserID(cb.User.ID)
 	tell := func(err error) {
 		answer := b.refusal("click", user, err)
 		ack(nil)
-		b.whisper(ctx, cb.ResponseURL, grant.ChannelID(cb.Channel.ID), user, answer)
+		whisper(answer)
 	}
 	if err := b.ours(cb.APIAppID, cb.Team.ID, cb.User.TeamID); err != nil {
 		b.log.Warn("a click that is not for us was refused", "user", clip(cb.User.ID), "team", clip(cb.Team.ID))
@@ -107,7 +107,7 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 	default:
 		ack(nil)
 		if answer != nil {
-			b.whisper(ctx, cb.ResponseURL, grant.ChannelID(cb.Channel.ID), user, *answer)
+			whisper(*answer)
 		}
 	}
 }
@@ -229,24 +229,27 @@ func (b *Bot) refusal(what string, user grant.UserID, err error) reply {
 	return reply{msg: view.Failed(ref)}
 }
 
-// whisper answers somebody alone, after the acknowledgement. Where a
+// whisperer answers somebody alone, after the acknowledgement. Where a
 // response_url is given it is used: it works where the bot is no member.
-func (b *Bot) whisper(ctx context.Context, responseURL string, channel grant.ChannelID, user grant.UserID, r reply) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if responseURL != "" && Private(responseURL) {
-		body := r.payload()
-		body["replace_original"] = false
-		if err := b.posts.respond(ctx, responseURL, body); err == nil {
-			return
+func (b *Bot) whisperer(life context.Context, responseURL, channel, user string) func(reply) {
+	return func(r reply) {
+		ctx, cancel := context.WithTimeout(life, 10*time.Second)
+		defer cancel()
+		if responseURL != "" && Private(responseURL) {
+			body := r.payload()
+			body["replace_original"] = false
+			if err := b.posts.respond(ctx, responseURL, body); err == nil {
+				return
+			}
+			b.log.Debug("a response_url did not take the answer; trying chat.postEphemeral", "user", clip(user))
 		}
-		b.log.Debug("a response_url did not take the answer; trying chat.postEphemeral", "user", user)
-	}
-	if channel == "" {
-		channel = b.o.Channel
-	}
-	if err := b.posts.ephemeral(ctx, channel, user, r.msg); err != nil {
-		b.log.Warn("an answer could not be delivered", "user", user, "err", redact(err))
+		in := grant.ChannelID(channel)
+		if in == "" {
+			in = b.o.Channel
+		}
+		if err := b.posts.ephemeral(ctx, in, grant.UserID(user), r.msg); err != nil {
+			b.log.Warn("an answer could not be delivered", "user", clip(user), "err", redact(err))
+		}
 	}
 }
 

@@ -93,27 +93,39 @@ func (d *directory) approver(ctx context.Context, u grant.UserID) (grant.Actor, 
 	return a, nil
 }
 
-// closer answers the actor of somebody who takes access away from the grants
-// given. It asks Slack only where the configured ids do not settle it: taking
-// access away must work while Slack answers badly.
-func (d *directory) closer(ctx context.Context, u grant.UserID, grants ...grant.Grant) (grant.Actor, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookup)
-	defer cancel()
+// closer answers the actor of somebody who takes access away from a grant.
+func (d *directory) closer(ctx context.Context, u grant.UserID, g grant.Grant) (grant.Actor, error) {
+	return d.closers(ctx, u)(g)
+}
+
+// closers answers a function that answers the actor of somebody who takes access
+// away, grant by grant. It asks Slack only where the configured ids do not settle
+// it, and once for all grants: taking access away must work while Slack answers
+// badly, and be acknowledged in time.
+func (d *directory) closers(ctx context.Context, u grant.UserID) func(grant.Grant) (grant.Actor, error) {
 	a := grant.Actor{Kind: grant.Person, User: u}
-	if len(grants) > 0 && !slices.ContainsFunc(grants, func(g grant.Grant) bool { return g.Requester != u }) {
-		return a, nil // their own; the core knows
-	}
-	a.Approver = slices.Contains(d.people.Approvers.Users, u)
-	a.Revoker = slices.Contains(d.people.Revokers.Users, u)
-	if a.Approver || a.Revoker {
-		return a, nil
-	}
-	var err error
-	if a.Approver, err = d.in(ctx, d.people.Approvers, u); err != nil || a.Approver {
+	rights := sync.OnceValues(func() (grant.Actor, error) {
+		ctx, cancel := context.WithTimeout(ctx, lookup)
+		defer cancel()
+		a := a
+		a.Approver = slices.Contains(d.people.Approvers.Users, u)
+		a.Revoker = slices.Contains(d.people.Revokers.Users, u)
+		if a.Approver || a.Revoker {
+			return a, nil
+		}
+		var err error
+		if a.Approver, err = d.in(ctx, d.people.Approvers, u); err != nil || a.Approver {
+			return a, err
+		}
+		a.Revoker, err = d.in(ctx, d.people.Revokers, u)
 		return a, err
+	})
+	return func(g grant.Grant) (grant.Actor, error) {
+		if g.Requester == u {
+			return a, nil // their own; the core knows
+		}
+		return rights()
 	}
-	a.Revoker, err = d.in(ctx, d.people.Revokers, u)
-	return a, err
 }
 
 // in reports whether the person is in the circle.

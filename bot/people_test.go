@@ -50,35 +50,33 @@ func TestPeople_onlyFullMembersDecide(t *testing.T) {
 		"other team":                {slacksim.User{ID: "U0OTH", TeamID: "T0OTHER"}, "another"},
 		"Slackbot":                  {slacksim.User{ID: "USLACKBOT", Name: "slackbot"}, "this is an app"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, s *stage) {
-				p := person{s, s.slack.AddUser(c.user)}
-				id := c.user.ID
-				s.asks(askProd)
-				// The click comes through somebody who can click: what counts is whom
-				// the payload names and what Slack says of them.
-				edits := []slacksim.Edit{from("id", id)}
-				if c.user.TeamID != "" || c.user.Stranger {
-					edits = nil
-					s.slack.EditChannel(channel, func(ch *slacksim.Channel) { ch.ExtShared, ch.Members = true, append(ch.Members, id) })
-				} else {
-					p = s.mia
-				}
-				for _, button := range []string{"Approve", "Deny"} {
-					p.presses("BG-1", button, edits...).refused(s, c.says, "Nothing changed")
-				}
-				s.phase("BG-1", grant.Requested)
-				if c.user.Stranger || c.user.Deleted {
-					return // Slack itself sends no command of theirs
-				}
-				s.mia.says(askProd, from("id", id)).wants(t, c.says)
-				if live, err := s.db.Live(); err != nil || len(live) != 1 {
-					t.Errorf("there are %d requests, want the first alone (%v)", len(live), err)
-				}
-				s.untouched()
-			}, func(cfg *setup) {
-				cfg.people.Approvers.Users = append(cfg.people.Approvers.Users, grant.UserID(c.user.ID))
-			})
+		beside(t, name, func(t *testing.T, s *stage) {
+			p := person{s, s.slack.AddUser(c.user)}
+			id := c.user.ID
+			s.asks(askProd)
+			// The click comes through somebody who can click: what counts is whom
+			// the payload names and what Slack says of them.
+			edits := []slacksim.Edit{from("id", id)}
+			if c.user.TeamID != "" || c.user.Stranger {
+				edits = nil
+				s.slack.EditChannel(channel, func(ch *slacksim.Channel) { ch.ExtShared, ch.Members = true, append(ch.Members, id) })
+			} else {
+				p = s.mia
+			}
+			for _, button := range []string{"Approve", "Deny"} {
+				p.presses("BG-1", button, edits...).refused(s, c.says, "Nothing changed")
+			}
+			s.phase("BG-1", grant.Requested)
+			if c.user.Stranger || c.user.Deleted {
+				return // Slack itself sends no command of theirs
+			}
+			s.mia.says(askProd, from("id", id)).wants(t, c.says)
+			if live, err := s.db.Live(); err != nil || len(live) != 1 {
+				t.Errorf("there are %d requests, want the first alone (%v)", len(live), err)
+			}
+			s.untouched()
+		}, func(cfg *setup) {
+			cfg.people.Approvers.Users = append(cfg.people.Approvers.Users, grant.UserID(c.user.ID))
 		})
 	}
 }
@@ -112,7 +110,9 @@ func TestPeople_organisationInstall(t *testing.T) {
 		s.opens(askProd)
 		s.ana.presses("BG-1", "Revoke now")
 		s.proven("BG-1")
-	}, func(c *setup) { c.slack.OrgInstall, c.slack.EnterpriseID, c.slack.EnterpriseName = true, "E0ACME", "Acme" })
+	}, func(c *setup) {
+		c.slack.OrgInstall, c.slack.EnterpriseID, c.slack.EnterpriseName = true, "E0ACME", "Acme"
+	})
 }
 
 func TestPeople_onlyRequestersMayAsk(t *testing.T) {
@@ -206,21 +206,19 @@ func TestPeople_lookupFailsClosed(t *testing.T) {
 			"ok false":      {Answer: slacksim.RefuseSilently()},
 			"slow":          {Delay: 10 * time.Second},
 		} {
-			t.Run(method+" "+name, func(t *testing.T) {
-				bubble(t, func(t *testing.T, s *stage) {
-					s.asks(askProd)
-					time.Sleep(2 * time.Minute) // what was known is too old
-					f.Method = method
-					s.slack.Inject(f)
-					a := s.ben.presses("BG-1", "Approve")
-					s.phase("BG-1", grant.Requested)
-					s.untouched()
-					a.refused(s, "Slack did not say", "nothing changed", "Try again")
-					s.slack.ClearFaults()
-					s.ben.presses("BG-1", "Approve")
-					s.until("BG-1", "Open until")
-				}, byGroup)
-			})
+			beside(t, method+" "+name, func(t *testing.T, s *stage) {
+				s.asks(askProd)
+				time.Sleep(2 * time.Minute) // what was known is too old
+				f.Method = method
+				s.slack.Inject(f)
+				a := s.ben.presses("BG-1", "Approve")
+				s.phase("BG-1", grant.Requested)
+				s.untouched()
+				a.refused(s, "Slack did not say", "nothing changed", "Try again")
+				s.slack.ClearFaults()
+				s.ben.presses("BG-1", "Approve")
+				s.until("BG-1", "Open until")
+			}, byGroup)
 		}
 	}
 }

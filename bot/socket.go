@@ -31,6 +31,10 @@ const connections = 2
 // queued: slack-go only queues them, and says nothing when they are written.
 const drain = 400 * time.Millisecond
 
+// patience is how long what is in hand may take after the program was told to
+// stop. The acknowledgement of an envelope is over before that.
+const patience = 4 * time.Second
+
 // socket is one Socket Mode connection, kept up by slack-go.
 type socket struct {
 	bot    *Bot
@@ -73,6 +77,7 @@ func (s *socket) run(ctx context.Context) error {
 		case <-stopping:
 			stopping = nil
 			quiet = s.bot.hands.idle()
+			hang = time.After(patience) // somebody's answer may hang
 		case <-quiet:
 			quiet = nil
 			hang = time.After(drain)
@@ -80,6 +85,8 @@ func (s *socket) run(ctx context.Context) error {
 			hangUp()
 		case err := <-ended:
 			s.hello.Store(false)
+			hangUp()
+			<-s.bot.hands.idle()
 			if fatal != nil {
 				return fatal
 			}
@@ -179,7 +186,7 @@ var permanentErrors = map[string]string{ //nolint:gosec // sentences about token
 	"token_revoked":            "Slack says that the token in %s was revoked. Install the app again and use the new token",
 	"token_expired":            "Slack says that the token in %s has expired. Turn token rotation off for this app and install it again",
 	"not_allowed_token_type":   "the token in %s is of the wrong kind: SLACK_BOT_TOKEN takes xoxb-…, SLACK_APP_TOKEN takes xapp-…",
-	"missing_scope":            "the token in %s lacks a scope that breakglass needs. Compare the app with `breakglass manifest`, and install it again",
+	"missing_scope":            "the token in %s lacks a scope that breakglass needs. Compare its scopes with the manifest in the README, and install the app again",
 	"no_permission":            "the token in %s lacks a permission that breakglass needs. Install the app again",
 	"team_access_not_granted":  "the app behind the token in %s has no access to this Slack team. Ask an administrator to approve it",
 	"org_login_required":       "the Slack team of the token in %s has moved to an organisation. Install the app again",
@@ -216,10 +223,12 @@ func redact(err error) error {
 	return err
 }
 
-// openGate slows apps.connections.open down. After a dial that succeeded slack-go
+// openGate stands between slack-go and Slack. It slows apps.connections.open
+// down: after a dial that succeeded slack-go
 // opens again at once and for ever, thousands of times a second when Slack ends
 // every socket right after its hello (link_disabled, too_many_websockets). It
-// also refuses a socket that would carry its ticket in the clear.
+// also refuses a socket that would carry its ticket in the clear, and gives a
+// refusal without a reason one.
 type openGate struct {
 	next http.RoundTripper
 
@@ -261,32 +270,46 @@ func (g *openGate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	if !strings.HasSuffix(req.URL.Path, "/apps.connections.open") {
-		return next.RoundTrip(req)
-	}
-	if d := g.wait(time.Now()); d > 0 && !sleep(req.Context(), d) {
-		return nil, req.Context().Err()
+	opens := strings.HasSuffix(req.URL.Path, "/apps.connections.open")
+	if opens {
+		if d := g.wait(time.Now()); d > 0 && !sleep(req.Context(), d) {
+			return nil, req.Context().Err()
+		}
 	}
 	resp, err := next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, largestAnswer))
 	if cerr := resp.Body.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
 		return nil, err
 	}
-	var open struct {
-		URL string `json:"url"`
+	var answer struct {
+		OK    *bool  `json:"ok"`
+		Error string `json:"error"`
+		URL   string `json:"url"`
 	}
-	if json.Unmarshal(body, &open) == nil && open.URL != "" && !Private(open.URL) {
-		return nil, errors.New("apps.connections.open offered a socket without encryption, which was refused")
+	if json.Unmarshal(body, &answer) == nil {
+		if opens && answer.URL != "" && !Private(answer.URL) {
+			return nil, errors.New("apps.connections.open offered a socket without encryption, which was refused")
+		}
+		if answer.OK != nil && !*answer.OK && answer.Error == "" {
+			// slack-go takes this for success, and would have an empty group, a
+			// message that stands nowhere, a team without an id.
+			body = []byte(`{"ok":false,"error":"no_reason_given"}`)
+		}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.ContentLength = int64(len(body))
 	return resp, nil
 }
+
+// largestAnswer is more than any answer that we ask Slack for: a user group may
+// have tens of thousands of members.
+const largestAnswer = 4 << 20
 
 // Private reports whether what is sent to the URL stays private: it is encrypted,
 // or never leaves this machine.
@@ -365,7 +388,7 @@ func (h *hands) idle() <-chan struct{} {
 }
 
 // handle turns an envelope into an intent, has it committed, and acknowledges.
-func (b *Bot) handle(ctx context.Context, s *socket, ev socketmode.Event) {
+func (b *Bot) handle(life context.Context, s *socket, ev socketmode.Event) {
 	env := ev.Request.EnvelopeID
 	defer func() {
 		// A hostile payload must not take down what others have open.
@@ -373,14 +396,14 @@ func (b *Bot) handle(ctx context.Context, s *socket, ev socketmode.Event) {
 			b.log.Error("an envelope could not be handled", "ref", reference(), "panic", fmt.Sprint(p))
 		}
 	}()
-	ctx, cancel := context.WithTimeoutCause(ctx, ackWithin, errors.New("Slack's three seconds are over")) //nolint:staticcheck // names Slack
+	ctx, cancel := context.WithTimeoutCause(life, ackWithin, errors.New("Slack's three seconds are over")) //nolint:staticcheck // names Slack
 	defer cancel()
 	ack := func(payload any) { s.ack(ctx, env, payload) }
 	switch data := ev.Data.(type) {
 	case slack.SlashCommand:
-		b.slash(ctx, env, data, ack)
+		b.slash(ctx, env, data, ack, b.whisperer(life, data.ResponseURL, data.ChannelID, data.UserID))
 	case slack.InteractionCallback:
-		b.interaction(ctx, env, data, ack)
+		b.interaction(ctx, env, data, ack, b.whisperer(life, data.ResponseURL, data.Channel.ID, data.User.ID))
 	case slackevents.EventsAPIEvent:
 		// Nothing is decided by events today; unacknowledged they come again.
 		ack(nil)

@@ -161,8 +161,8 @@ func TestEntries(t *testing.T) {
 			break
 		}
 	}
-	for e := range s.Entries(total + 1) {
-		t.Errorf("entry %d after the end", e.Seq)
+	for e, err := range s.Entries(total + 1) {
+		t.Errorf("entry %d, %v after the end", e.Seq, err)
 	}
 }
 

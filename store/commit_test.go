@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -489,8 +490,8 @@ func TestEnded(t *testing.T) {
 		want = append(want, g.ID)
 	}
 	// They end in the opposite order.
-	for i := len(want) - 1; i >= 0; i-- {
-		mustCommit(t, s, Change{Grant: want[i], Event: grant.Deny{By: bob}, Now: t0.Add(time.Duration(30-i) * time.Hour)})
+	for i, id := range slices.Backward(want) {
+		mustCommit(t, s, Change{Grant: id, Event: grant.Deny{By: bob}, Now: t0.Add(time.Duration(30-i) * time.Hour)})
 	}
 	for _, tt := range []struct {
 		cell grant.CellName

@@ -66,10 +66,12 @@
 // linked into place. An empty or torn file is therefore never our own doing,
 // and is refused instead of being taken for a first start.
 //
-// 2026-11-23: the start checks what is live and owed in full, ended grants by
-// their index only, and pages only as far as they are read: a start must stay
-// quick after years. A page that makes no sense later on becomes an error of
-// the one call that meets it. `breakglass audit verify` reads everything.
+// 2026-11-23: the start walks every page once, and only then opens the file for
+// writing. bbolt has no checksums of its pages; some torn ones make it loop for
+// ever or overwrite what is in use, which nobody can recover from later. It costs
+// about a microsecond a page, 0.1 s for 100,000 grants. Names of phases and
+// effects are checked for what is live and owed, and for ended grants by their
+// index. What is damaged later on becomes an error of the one call that meets it.
 //
 // 2026-11-23: the hash chain shows that the log was changed by someone who did
 // not recompute all of it. Who can write the file can do that; compare

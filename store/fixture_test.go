@@ -43,12 +43,12 @@ func openAt(t testing.TB, path string) *Store {
 func newStore(t testing.TB) *Store {
 	t.Helper()
 	p := path(t)
-	t.Cleanup(func() { checkPages(t, p) }) // runs after Close
+	t.Cleanup(func() { checkDB(t, p) }) // runs after Close
 	s := openAt(t, p)
 	return s
 }
 
-func checkPages(t testing.TB, path string) {
+func checkDB(t testing.TB, path string) {
 	t.Helper()
 	rawDB(t, path, func(db *bbolt.DB) {
 		err := db.View(func(tx *bbolt.Tx) error {

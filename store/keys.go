@@ -42,12 +42,12 @@ const timeLen = 12
 // timeKey writes a time so that keys sort as times do, whatever the year:
 // seconds with the sign turned, then nanoseconds.
 func timeKey(t time.Time) []byte {
-	k := binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(t.Unix())^(1<<63))
-	return binary.BigEndian.AppendUint32(k, uint32(t.Nanosecond()))
+	k := binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(t.Unix())^(1<<63)) //nolint:gosec // the bits are what is meant
+	return binary.BigEndian.AppendUint32(k, uint32(t.Nanosecond()))                   //nolint:gosec // below a billion
 }
 
 func keyTime(k []byte) time.Time {
-	sec := int64(binary.BigEndian.Uint64(k) ^ (1 << 63))
+	sec := int64(binary.BigEndian.Uint64(k) ^ (1 << 63)) //nolint:gosec // the bits are what is meant
 	return time.Unix(sec, int64(binary.BigEndian.Uint32(k[8:]))).UTC()
 }
 

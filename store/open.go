@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"breakglass/store/grant"
 )
@@ -159,7 +160,7 @@ func damagedf(text string) error { return damaged("%s", text) }
 func openFile(path string, readOnly bool) (db *bbolt.DB, file *os.File, err error) {
 	defer func() {
 		if err != nil && file != nil {
-			_ = file.Close() // after a panic nobody else does, and the lock would stay
+			_ = file.Close() // after a panic nobody else does
 		}
 	}()
 	defer guard(&err)()
@@ -173,7 +174,7 @@ func openFile(path string, readOnly bool) (db *bbolt.DB, file *os.File, err erro
 			if err := checkFile(before); err != nil {
 				return nil, err
 			}
-			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode) //nolint:gosec // the operator's own path
+			f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
 			if err != nil {
 				return nil, err
 			}
@@ -192,7 +193,7 @@ func openFile(path string, readOnly bool) (db *bbolt.DB, file *os.File, err erro
 	switch {
 	case err == nil:
 		return db, file, nil
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout):
 		return nil, nil, fmt.Errorf("%w: only one may have it open. Stop the other one first", ErrHeld)
 	case file == nil:
 		return nil, nil, err
@@ -204,19 +205,22 @@ func openFile(path string, readOnly bool) (db *bbolt.DB, file *os.File, err erro
 // inspect looks at a file, without writing to it, for everything that should
 // stop the start.
 func inspect(path string) (err error) {
-	db, _, err := openFile(path, true)
+	db, file, err := openFile(path, true)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	defer guard(&err)()
 	return db.View(func(tx *bbolt.Tx) error {
-		info, err := os.Stat(path)
+		info, err := file.Stat()
 		if err != nil {
 			return err
 		}
 		if info.Size() < tx.Size() {
 			return damaged("%d bytes of it are there, but it needs %d. Restore a backup", info.Size(), tx.Size())
+		}
+		if err := checkPages(tx, file); err != nil {
+			return err
 		}
 		if err := checkSchema(tx); err != nil {
 			return err

@@ -170,7 +170,7 @@ func decide(tx *bbolt.Tx, c Change) (g, next grant.Grant, effects []grant.Effect
 }
 
 func notFound(id grant.ID) *grant.Refusal {
-	return grant.Refuse(grant.NotFound, "There is no grant %s here. Nothing changed. `/breakglass status` lists what is open or waiting, `/breakglass history` what has ended.", id)
+	return grant.Refuse(grant.NotFound, "There is no grant %s here. Nothing changed. `/breakglass status` lists what is open or waiting.", id)
 }
 
 // putGrant writes the grant and keeps the indexes in step with its phase.
@@ -308,7 +308,9 @@ func (s *Store) Close() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.wedged {
-		return errors.Join(errWedged, s.file.Close()) // bbolt's own Close would wait for ever
+		// bbolt's own Close would wait for ever. The file stays locked until the
+		// process ends.
+		return errors.Join(errWedged, s.file.Close())
 	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close the database: %w", err)

@@ -159,10 +159,11 @@ func mention(a Actor) string {
 }
 
 func (g *Grant) tell(now time.Time, by Actor, format string, args ...any) {
-	const longest = 200 // a story that somehow never ends must not fill the disk
-	if len(g.Story) < longest {
-		g.Story = append(g.Story, Moment{At: now, By: Actor{Kind: by.Kind, User: by.User, Name: by.Name}, Text: fmt.Sprintf(format, args...)})
-	}
+	// A story that somehow never ends must not fill the disk; how it ends must
+	// still be told.
+	const longest = 200
+	g.Story = g.Story[:min(len(g.Story), longest-1)]
+	g.Story = append(g.Story, Moment{At: now, By: Actor{Kind: by.Kind, User: by.User, Name: by.Name}, Text: fmt.Sprintf(format, args...)})
 }
 
 func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {

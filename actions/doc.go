@@ -1,0 +1,97 @@
+// Package actions does to a cell in AWS what a grant needs, and reads back what
+// it did: [AWS.Check] looks, [AWS.Open] opens access, [AWS.Close] does one round
+// of closing it, [AWS.Inspect] tells what is open now. It speaks to people in
+// the words of package grant; the types of the AWS SDK stop here.
+//
+// It remembers nothing that matters. Everything is read from AWS each time, and
+// every step reads first, writes only what differs, and reads back: so each may
+// be run again, by another process, after a crash between any two calls.
+//
+// # What it never does
+//
+//   - It never opens what it could not prove to be logged, or without an end that
+//     AWS enforces (unless the terms say so).
+//   - It never changes what is not ours: every other statement of a trust policy
+//     and every other setting of the preferences keeps its bytes. The exceptions
+//     take access away: a closing grant's principal goes wherever it stands, and
+//     deleted principals go when they block that.
+//   - It never switches session logging off, never starts or stops an instance,
+//     never creates a role or a log group, and never writes with credentials of
+//     another account than the cell's.
+//   - It never shows people an error of the SDK. Errors are sorted once, in
+//     errors.go, and logged.
+//
+// # Invariants
+//
+//   - Logging before the hard stop, the hard stop before the trust: at no moment
+//     is there access that is not logged and that nothing ends.
+//   - The trust before the credentials: what comes in behind a cut-off would live.
+//   - Sections that read, change and write one role never overlap in a process,
+//     and no lock is held while waiting for anything but AWS's next answer. Writes
+//     to IAM and to the preferences are never repeated by the SDK; a write whose
+//     answer was lost is looked up.
+//   - An end is never later than now and the grant's duration; opening again after
+//     a crash keeps the end that stands.
+//
+// # Traps
+//
+// What AWS does here that one does not expect, where it says so, and the test
+// that holds our answer.
+//
+//	trap (source)                                                 test
+//	1  Taking out the trust statement leaves issued               TestStory_vendorComesAndGoes,
+//	   credentials and open shells alive (IAM User Guide,         TestClose_slowPropagation,
+//	   "Revoke IAM role temporary security credentials";          TestClose_sessionsThatComeBack
+//	   SSM User Guide, "Working with Session Manager")
+//	2  One deleted principal in any statement makes IAM refuse    TestClose_orphans,
+//	   every write, a revocation's too (IAM User Guide, "AWS      TestClose_vendorsRoleIsGone,
+//	   JSON policy elements: Principal")                          TestOpen_refused
+//	3  Session logging fails open; only encryption enforced on    TestLogging_states,
+//	   a group that has a key fails closed, and without a key     TestOpen_refused,
+//	   it stops every session of the region (SSM User Guide,      TestCheck_findings
+//	   "Logging session activity"; amazon-ssm-agent, shell.go)
+//	4  The preferences are one document for a whole account       TestLogging_somebodyElseSavesToo,
+//	   and region (SSM User Guide, "Update Session Manager        TestLogging_overwroteSomebodyElse,
+//	   preferences (command line)")                               TestConformance_twice
+//	5  Sessions use the latest version of it, the console         TestLogging_states,
+//	   shows the default one (session-manager-plugin issue 112)   TestCheck_findings
+//	6  A Deny * on a role that is the instance's own cuts off     TestClose_sparesTheInstance
+//	   the agent (IAM User Guide, "AWS global condition context
+//	   keys", ec2:SourceInstanceARN)
+//	7  UpdateAssumeRolePolicy overwrites blindly (IAM API         TestOpen_humanEditsMeanwhile,
+//	   Reference)                                                 TestOpen_overwrittenAtOnce
+//	8  Who may write the role's trust and policies may become     the account is compared before any
+//	   it; so the bot works in the cell's account alone           write: TestOpen_refused
+//	9  A lost answer may be a write that was done (AWS SDKs       TestConformance_faults,
+//	   guide, "Retry behavior")                                   TestClose_answerLost
+//	10 IAM is eventually consistent (IAM User Guide,              TestOpen_staleReads,
+//	   "Troubleshoot IAM")                                        TestClose_slowPropagation
+//	11 A cut-off reaches into the future, and would kill what     TestOpen_rightAfterARevocation
+//	   the next grant's vendor is issued meanwhile
+//	12 A principal is validated on write, and a new role is not   TestOpen_principalUnknownToIAM
+//	   known at once (IAM User Guide, "Troubleshoot IAM")
+//	13 Policies have a quota, white space not counted (IAM and    TestOpen_refused,
+//	   AWS STS quotas)                                            TestOpen_prunesOurEndedStatements
+//	14 A policy without statements is refused, and a Deny in      TestClose_lastStatement
+//	   its place would defeat the vendor's own procedure
+//	15 Names match by prefix (DescribeLogGroups) and by tag in    TestOpen_refused,
+//	   two cells alike (DescribeInstances)                        TestCheck_instanceByCluster
+//	16 A role's ARN has a path that its sessions' do not (IAM     TestOpen_findsTheRole
+//	   User Guide, "IAM identifiers")
+//	17 Active sessions include disconnected ones, come in pages,  TestClose_onlyTheRolesSessions,
+//	   and end while one looks (SSM API Reference,                TestClose_manySessions,
+//	   DescribeSessions)                                          TestClose_sessionEndedMeanwhile
+//	18 A content that a document has had before is refused (SSM   TestLogging_states
+//	   API Reference, UpdateDocument)
+//	19 Ending one grant must not end another's (overlap on one    TestClose_anotherGrantOfTheSamePrincipal,
+//	   role)                                                      TestClose_hardStopFollows
+//	20 IAM throttles; many grants may end in one second           TestClose_manyAtOnce,
+//	                                                              TestOpen_throttled
+//	21 Somebody's Terraform puts a revoked statement back         TestClose_statementComesBack
+//	22 A statement of somebody's may trust more than we can       TestClose_tooWideForUs,
+//	   take out: then nothing is closed                           TestOpen_refused
+//	23 IAM has one control plane; Systems Manager goes on         TestClose_stepsAreIndependent
+//	   without it
+//	24 A role may be deleted with sessions open                   TestClose_roleIsGone
+//	25 Plain http carries credentials in the clear                TestNew_refusesPlainHTTP
+package actions

@@ -1,0 +1,112 @@
+package grant_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"breakglass/store/grant"
+)
+
+var t0 = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+
+var (
+	alice    = grant.Actor{Kind: grant.Person, User: "U0ALICE", Requester: true}
+	bob      = grant.Actor{Kind: grant.Person, User: "U0BOB", Approver: true}
+	carol    = grant.Actor{Kind: grant.Person, User: "U0CAROL", Approver: true}
+	dave     = grant.Actor{Kind: grant.Person, User: "U0DAVE", Revoker: true}
+	eve      = grant.Actor{Kind: grant.Person, User: "U0EVE"}
+	operator = grant.Actor{Kind: grant.Operator, Name: "root"}
+)
+
+func terms(approvals int) grant.Terms {
+	return grant.Terms{
+		Approvals: approvals, Undecided: time.Hour, AWSEnforced: true, Settle: time.Minute,
+		Reminders: grant.Reminders{
+			Undecided: 10 * time.Minute, Unsent: 15 * time.Minute, StillOpen: 2 * time.Hour,
+			BeforeEnd: []time.Duration{30 * time.Minute, 10 * time.Minute},
+		},
+	}
+}
+
+func request(approvals int) grant.Request {
+	return grant.Request{
+		By: alice, Token: "tok", Cell: "helios-prod", Account: "444455556666", Region: "us-east-1",
+		Principal: "arn:aws:iam::111122223333:role/support", Ticket: "48213", Reason: "stuck node pool",
+		Duration: 4 * time.Hour, Terms: terms(approvals),
+	}
+}
+
+func access(end time.Time) grant.OpenDone {
+	return grant.OpenDone{Access: grant.Access{End: end, RoleName: "ssm-access-from-other-accounts", InstanceID: "i-1"}}
+}
+
+func must(t testing.TB, g grant.Grant, ev grant.Event, now time.Time) (grant.Grant, []grant.Effect) {
+	t.Helper()
+	next, effects, err := g.Apply(ev, now)
+	if err != nil {
+		t.Fatalf("%s: %v", ev.Kind(), err)
+	}
+	return next, effects
+}
+
+func requested(t testing.TB, approvals int) grant.Grant {
+	t.Helper()
+	g, _ := must(t, grant.Grant{ID: 7}, request(approvals), t0)
+	return g
+}
+
+// inPhase answers a grant of one approval that stands in the phase.
+func inPhase(t testing.TB, p grant.Phase) grant.Grant {
+	t.Helper()
+	g := requested(t, 1)
+	steps := map[grant.Phase][]grant.Event{
+		grant.Requested: nil,
+		grant.Opening:   {grant.Approve{By: bob}},
+		grant.Open:      {grant.Approve{By: bob}, grant.StepChanged{Step: grant.StepTrust, State: grant.Running}, access(t0.Add(4 * time.Hour))},
+		grant.Closing:   {grant.Approve{By: bob}, grant.StepChanged{Step: grant.StepTrust, State: grant.Running}, access(t0.Add(4 * time.Hour)), grant.Revoke{By: alice}},
+		grant.Closed:    {grant.Approve{By: bob}, grant.Revoke{By: alice}, grant.CloseRound{Round: skipped()}},
+		grant.Denied:    {grant.Deny{By: bob}},
+		grant.Withdrawn: {grant.Withdraw{By: alice}},
+	}
+	if p == grant.None {
+		return grant.Grant{ID: 7}
+	}
+	if p == grant.Lapsed {
+		g, _ = must(t, g, grant.LapseDue{}, t0.Add(time.Hour))
+		return g
+	}
+	for _, ev := range steps[p] {
+		g, _ = must(t, g, ev, t0)
+	}
+	if g.Phase != p {
+		t.Fatalf("the grant is %s, want %s", g.Phase, p)
+	}
+	return g
+}
+
+func skipped() grant.Round {
+	return grant.Round{
+		Trust:       grant.Outcome{Done: true},
+		Credentials: grant.Outcome{Skipped: true, Note: "nothing was opened"},
+		Sessions:    grant.Outcome{Skipped: true, Note: "nothing was opened"},
+	}
+}
+
+func find(effects []grant.Effect, kind grant.EffectKind, arg string) (grant.Effect, bool) {
+	for _, e := range effects {
+		if e.Kind == kind && e.Arg == arg {
+			return e, true
+		}
+	}
+	return grant.Effect{}, false
+}
+
+func refusal(t testing.TB, err error) *grant.Refusal {
+	t.Helper()
+	r, ok := errors.AsType[*grant.Refusal](err)
+	if !ok {
+		t.Fatalf("got %v, want a refusal", err)
+	}
+	return r
+}
