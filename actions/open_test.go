@@ -301,7 +301,11 @@ func TestOpen_staleReads(t *testing.T) {
 			bubble(t, func(t *testing.T, s *stage) {
 				s.world.Tune(func(k *awssim.Knobs) { k.StaleReads, k.FlappingReads = 6*time.Second, flapping })
 				f := s.remember()
+				began := time.Now()
 				one := s.request().open()
+				if d := time.Since(began); d < 5*time.Second {
+					t.Errorf("called open after %s, when one replica still had the old policy", d)
+				}
 				two := s.request(func(r *grant.Request) { r.Principal = otherARN }).open()
 				doc := s.cell.Role.TrustDocument()
 				for _, l := range []*life{one, two} {

@@ -2,7 +2,7 @@
 // decide, answers, and pays what is owed.
 //
 // One click goes all the way like this. An envelope arrives on one of two
-// sockets ([Bot.Run], socket.go). It is parsed into an intent and the person is
+// sockets ([Bot.Run], socket.go, gate.go). It is parsed into an intent and the person is
 // looked up (intake.go, command.go, people.go). [store.Store.Commit] applies it
 // in one transaction. Only then is the envelope acknowledged, inside Slack's
 // three seconds; if the commit fails there is no acknowledgement and Slack tells

@@ -654,7 +654,12 @@ func (s *stage) shut(c awssim.CellScene) {
 // proven says that a grant is closed, and that what the card says is so.
 func (s *stage) proven(id string) {
 	s.t.Helper()
-	s.until(id, "Closed")
+	if _, err := s.slack.WaitMessage(s.t.Context(), channel, func(m slacksim.Message) bool {
+		return m.ThreadTS == "" && strings.HasPrefix(m.Text, id+" · Closed")
+	}); err != nil {
+		s.t.Fatalf("%s: the card never said Closed: %v\n%s", id, err, s.log)
+	}
+	synctest.Wait()
 	s.phase(id, grant.Closed)
 	s.shut(s.cell)
 	s.shut(s.cell2)

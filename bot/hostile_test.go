@@ -36,9 +36,10 @@ func TestHostile_text(t *testing.T) {
 			} else {
 				ticket = string(r)
 			}
-			if !strings.ContainsAny(ticket[:1], "\"'") {
-				s.ana.says("grant cell=helios-prod arn=" + vendor + " ticket=" + ticket + " for=4h reason=" + text)
+			if strings.ContainsAny(ticket[:1], "\"'") {
+				ticket = "48213"
 			}
+			s.ana.says("grant cell=helios-prod arn=" + vendor + " ticket=" + ticket + " for=4h reason=" + text)
 			if live, err := s.db.Live(); err != nil || len(live) != 1 {
 				t.Fatalf("%d requests (%v)", len(live), err)
 			}
@@ -179,15 +180,13 @@ func TestHostile_responseURLElsewhere(t *testing.T) {
 	for _, u := range []string{"http://evil.example/x", "ftp://localhost/x", "javascript:alert(1)", "", "http://user:pw@localhost/x", "http://169.254.169.254/latest/meta-data", "::"} {
 		bubble(t, func(t *testing.T, s *stage) {
 			s.asks(askProd)
-			var called []string
-			s.power.each = nil
 			i, err := s.mia.Click(t.Context(), s.card("BG-1"), "Approve", set("response_url", u))
 			if err != nil || !i.Acked {
 				t.Fatalf("acked %t (%v)", i.Acked, err)
 			}
 			time.Sleep(time.Second)
 			if n := len(s.slack.Calls("chat.postEphemeral")); n != 1 {
-				t.Errorf("%q: %d calls of chat.postEphemeral, want 1: %v", u, n, called)
+				t.Errorf("%q: %d calls of chat.postEphemeral, want 1", u, n)
 			}
 		}, quiet)
 	}

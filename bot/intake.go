@@ -7,15 +7,104 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/slack-go/slack"
+	"github.com/slack-go/slack/slackevents"
+	"github.com/slack-go/slack/socketmode"
 
 	"breakglass/bot/view"
 	"breakglass/store"
 	"breakglass/store/grant"
 )
+
+// take hands an envelope to a goroutine of its own.
+func (b *Bot) take(ctx context.Context, s *socket, ev socketmode.Event) {
+	if !b.hands.take() {
+		b.log.Error("too many envelopes in hand; one was not taken", "limit", maxInHand)
+		return
+	}
+	go func() {
+		defer b.hands.put()
+		b.handle(ctx, s, ev)
+	}()
+}
+
+// maxInHand bounds the envelopes that are handled at one time. Over it an
+// envelope is not acknowledged, and Slack tells the person.
+const maxInHand = 1024
+
+// hands counts the envelopes in hand.
+type hands struct {
+	mu    sync.Mutex
+	n     int
+	empty chan struct{} // closed when n falls to zero; nil while nobody waits
+}
+
+func (h *hands) take() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.n >= maxInHand {
+		return false
+	}
+	h.n++
+	return true
+}
+
+func (h *hands) put() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.n--; h.n == 0 && h.empty != nil {
+		close(h.empty)
+		h.empty = nil
+	}
+}
+
+// idle answers a channel that is closed once nothing is in hand.
+func (h *hands) idle() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.n == 0 {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	if h.empty == nil {
+		h.empty = make(chan struct{})
+	}
+	return h.empty
+}
+
+// handle turns an envelope into an intent, has it committed, and acknowledges.
+func (b *Bot) handle(life context.Context, s *socket, ev socketmode.Event) {
+	env := ev.Request.EnvelopeID
+	defer func() {
+		// A hostile payload must not take down what others have open.
+		if p := recover(); p != nil {
+			b.log.Error("an envelope could not be handled", "ref", reference(), "panic", fmt.Sprint(p))
+		}
+	}()
+	ctx, cancel := context.WithTimeoutCause(life, ackWithin, errors.New("Slack's three seconds are over")) //nolint:staticcheck // names Slack
+	defer cancel()
+	ack := func(payload any) { s.ack(ctx, env, payload) }
+	switch data := ev.Data.(type) {
+	case slack.SlashCommand:
+		b.slash(ctx, env, data, ack, b.whisperer(life, data.ResponseURL, data.ChannelID, data.UserID))
+	case slack.InteractionCallback:
+		b.interaction(ctx, env, data, ack, b.whisperer(life, data.ResponseURL, data.Channel.ID, data.User.ID))
+	case slackevents.EventsAPIEvent:
+		// Nothing is decided by events today; unacknowledged they come again.
+		ack(nil)
+	default:
+		ack(nil)
+	}
+}
+
+// ackWithin leaves Slack's three seconds some room for the way back.
+const ackWithin = 2500 * time.Millisecond
 
 // reply is what a person sees in answer, and nobody else.
 type reply struct {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -402,6 +403,62 @@ func TestOpen_tornPages(t *testing.T) {
 		}
 	}
 	t.Logf("%d torn files, %d refused at the start, no panic", tries, refused)
+}
+
+// TestOpen_pagesThatCannotBeRecoveredFrom: bbolt would loop for ever on the
+// first, and overwrite a page in use with the second.
+func TestOpen_pagesThatCannotBeRecoveredFrom(t *testing.T) {
+	data := sample(t)
+	page := os.Getpagesize()
+	u64 := binary.NativeEndian
+	// Old pages that are free look like those in use, so all of a kind are changed.
+	each := func(data []byte, flags uint16, change func(page []byte, id uint64)) {
+		n := 0
+		for id := 2; id < len(data)/page; id++ {
+			if at := data[id*page : (id+1)*page]; u64.Uint16(at[8:]) == flags && u64.Uint64(at) == uint64(id) {
+				change(at, uint64(id))
+				n++
+			}
+		}
+		if n == 0 {
+			t.Errorf("no page with the flags %d", flags)
+		}
+	}
+	for name, change := range map[string]func(data []byte){
+		"a branch that is its own child": func(data []byte) {
+			each(data, pageBranch, func(page []byte, id uint64) { u64.PutUint64(page[pageHeader+8:], id) })
+		},
+		"a child past the end": func(data []byte) {
+			each(data, pageBranch, func(page []byte, _ uint64) { u64.PutUint64(page[pageHeader+8:], 1<<40) })
+		},
+		"a page in use that is called free": func(data []byte) {
+			each(data, pageFree, func(page []byte, id uint64) { u64.PutUint16(page[10:], 1); u64.PutUint64(page[pageHeader:], id) })
+		},
+		"more free pages than there is room for": func(data []byte) {
+			each(data, pageFree, func(page []byte, _ uint64) { u64.PutUint16(page[10:], 0xFFFF); u64.PutUint64(page[pageHeader:], 1<<60) })
+		},
+		"a leaf with too many elements": func(data []byte) {
+			each(data, pageLeaf, func(page []byte, _ uint64) { u64.PutUint16(page[10:], 0xFFF0) })
+		},
+		"a leaf whose keys fall": func(data []byte) {
+			each(data, pageLeaf, func(page []byte, _ uint64) { u64.PutUint16(page[10:], 2); copy(page[32:48], page[16:32]) })
+		},
+		"a page with too much overflow": func(data []byte) {
+			each(data, pageBranch, func(page []byte, _ uint64) { u64.PutUint32(page[12:], 1<<30) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			torn := bytes.Clone(data)
+			change(torn)
+			p := path(t)
+			if err := os.WriteFile(p, torn, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := refused(t, p, "page"); !errors.Is(err, ErrDamaged) {
+				t.Errorf("Open = %v, want ErrDamaged", err)
+			}
+		})
+	}
 }
 
 func TestGuard_turnsPanicsIntoErrors(t *testing.T) {

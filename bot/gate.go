@@ -1,0 +1,170 @@
+package bot
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/slack-go/slack"
+)
+
+// openGate stands between slack-go and Slack. It slows apps.connections.open
+// down: after a dial that succeeded slack-go
+// opens again at once and for ever, thousands of times a second when Slack ends
+// every socket right after its hello (link_disabled, too_many_websockets). It
+// also refuses a socket that would carry its ticket in the clear, and gives a
+// refusal without a reason one.
+type openGate struct {
+	next http.RoundTripper
+
+	mu     sync.Mutex
+	opened []time.Time // within the last minute
+}
+
+// Slack allows about 50 calls a minute (Tier 3). A refresh of two sockets every
+// few hours needs far less; a storm is slowed down to six a minute.
+const (
+	freeOpens  = 10
+	gateWindow = time.Minute
+)
+
+// wait answers how long the next open must wait, and books it.
+func (g *openGate) wait(now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.opened) > 0 && now.Sub(g.opened[0]) >= gateWindow {
+		g.opened = g.opened[1:]
+	}
+	at := now
+	if n := len(g.opened); n >= freeOpens {
+		gap := 2 * time.Second
+		if n >= 2*freeOpens {
+			gap = 10 * time.Second
+		}
+		if next := g.opened[n-1].Add(gap); next.After(at) {
+			at = next
+		}
+	}
+	g.opened = append(g.opened, at)
+	return at.Sub(now)
+}
+
+// RoundTrip implements http.RoundTripper.
+func (g *openGate) RoundTrip(req *http.Request) (*http.Response, error) {
+	next := g.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	opens := strings.HasSuffix(req.URL.Path, "/apps.connections.open")
+	if opens {
+		if d := g.wait(time.Now()); d > 0 && !sleep(req.Context(), d) {
+			return nil, req.Context().Err()
+		}
+	}
+	resp, err := next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, largestAnswer))
+	if cerr := resp.Body.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		OK    *bool  `json:"ok"`
+		Error string `json:"error"`
+		URL   string `json:"url"`
+	}
+	if json.Unmarshal(body, &answer) == nil {
+		if opens && answer.URL != "" && !Private(answer.URL) {
+			return nil, errors.New("apps.connections.open offered a socket without encryption, which was refused")
+		}
+		if answer.OK != nil && !*answer.OK && answer.Error == "" {
+			// slack-go takes this for success, and would have an empty group, a
+			// message that stands nowhere, a team without an id.
+			body = []byte(`{"ok":false,"error":"no_reason_given"}`)
+		}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.ContentLength = int64(len(body))
+	return resp, nil
+}
+
+// largestAnswer is more than any answer that we ask Slack for: a user group may
+// have tens of thousands of members.
+const largestAnswer = 4 << 20
+
+// Private reports whether what is sent to the URL stays private: it is encrypted,
+// or never leaves this machine.
+func Private(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil {
+		return false
+	}
+	switch u.Scheme {
+	case "https", "wss":
+		return true
+	case "http", "ws":
+		host := u.Hostname()
+		ip := net.ParseIP(host)
+		return host == "localhost" || (ip != nil && ip.IsLoopback())
+	default:
+		return false
+	}
+}
+
+// permanentErrors are the answers of Slack that no waiting mends. slack-go's own
+// list has only four of them, and retries the others for ever.
+var permanentErrors = map[string]string{ //nolint:gosec // sentences about tokens, not tokens
+	"invalid_auth":             "Slack does not know the token in %s. Copy it again from the app's settings",
+	"not_authed":               "Slack got no token. Put it into %s",
+	"account_inactive":         "Slack says that the token in %s belongs to a user or team that was removed. Install the app again",
+	"token_revoked":            "Slack says that the token in %s was revoked. Install the app again and use the new token",
+	"token_expired":            "Slack says that the token in %s has expired. Turn token rotation off for this app and install it again",
+	"not_allowed_token_type":   "the token in %s is of the wrong kind: SLACK_BOT_TOKEN takes xoxb-…, SLACK_APP_TOKEN takes xapp-…",
+	"missing_scope":            "the token in %s lacks a scope that breakglass needs. Compare its scopes with the manifest in the README, and install the app again",
+	"no_permission":            "the token in %s lacks a permission that breakglass needs. Install the app again",
+	"team_access_not_granted":  "the app behind the token in %s has no access to this Slack team. Ask an administrator to approve it",
+	"org_login_required":       "the Slack team of the token in %s has moved to an organisation. Install the app again",
+	"forbidden_team":           "the app behind the token in %s may not be used in this Slack team. Ask an administrator",
+	"user_removed_from_team":   "Slack says that the token in %s belongs to a user who was removed from the team. Install the app again",
+	"team_disabled":            "the Slack team of the token in %s is disabled",
+	"enterprise_is_restricted": "the organisation of the token in %s does not allow this call",
+}
+
+// permanent tells an operator's sentence for an error that no waiting mends.
+func permanent(err error, variable string) (string, bool) {
+	if e, ok := errors.AsType[slack.SlackErrorResponse](err); ok {
+		if text, ok := permanentErrors[e.Err]; ok {
+			return fmt.Sprintf(text, variable), true
+		}
+	} else if err != nil {
+		// slack-go gives apps.connections.open's errors as plain text.
+		if text, ok := permanentErrors[err.Error()]; ok {
+			return fmt.Sprintf(text, variable), true
+		}
+	}
+	if e, ok := errors.AsType[slack.StatusCodeError](err); ok && e.Code == http.StatusNotFound {
+		return "there is no Slack at slack.api_url: it answered 404", true
+	}
+	return "", false
+}
+
+// redact takes URLs out of an error: those of sockets and of response_urls are
+// secrets.
+func redact(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	return err
+}
