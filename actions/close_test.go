@@ -394,6 +394,28 @@ func TestClose_principalThatAHumanPut(t *testing.T) {
 	})
 }
 
+// Another grant for the principal is just being opened, between its hard stop
+// and its statement: nothing in AWS tells of it yet, nor does the caller.
+func TestClose_whileAnotherArrives(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.cell.Role.Trust(`{"Version":"2012-10-17","Statement":[{"Sid":"ByHand","Effect":"Allow","Principal":{"AWS":"` + vendorARN + `"},"Action":"sts:AssumeRole"}]}`)
+		one := s.request().open().revoke()
+		two := s.request()
+		_, err := s.aws.Open(t.Context(), two.g, nil, func(ev grant.StepChanged) error {
+			if ev.Step == grant.StepTrust && ev.State == grant.Running {
+				s.aws.Close(t.Context(), one.g, nil)
+			}
+			return two.step(ev)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.cell.Role.TrustDocument(); !strings.Contains(got, "ByHand") || strings.Contains(got, one.g.ID.Sid()) || !strings.Contains(got, two.g.ID.Sid()) {
+			t.Errorf("trust policy: %s", got)
+		}
+	})
+}
+
 // A grant that was never opened takes nothing away from anybody.
 func TestClose_nothingWasOpened(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {

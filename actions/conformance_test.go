@@ -57,11 +57,15 @@ var (
 // quick makes the closing short: what is tried here is every call, not the wait.
 func quick(r *grant.Request) { r.Terms.Settle = 2 * time.Second }
 
-// states calls a test with every pair of starting states.
+// states calls a test with every pair of starting states; with -short only with
+// the one that has the most to lose.
 func states(t *testing.T, test func(t *testing.T, prepare func(*stage))) {
 	t.Helper()
 	for trustName, trustDoc := range trusts {
 		for prefsState, prefsDoc := range preferences {
+			if testing.Short() && (trustName != "other people's" || prefsState != "other people's") {
+				continue
+			}
 			t.Run(trustName+", preferences "+prefsState, func(t *testing.T) {
 				t.Parallel()
 				test(t, func(s *stage) {

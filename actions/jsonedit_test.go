@@ -88,12 +88,13 @@ inputs:
 	if got, err := asJSON([]byte(same)); err != nil || string(got) != same {
 		t.Errorf("JSON was changed: %s, %v", got, err)
 	}
-	bomb := "a: &a [x,x,x,x,x,x,x,x,x]\n"
+	var bomb strings.Builder
+	bomb.WriteString("a: &a [x,x,x,x,x,x,x,x,x]\n")
 	for i := range 9 {
 		c, d := string(rune('a'+i)), string(rune('b'+i))
-		bomb += d + ": &" + d + " [" + strings.Repeat("*"+c+",", 9) + "*" + c + "]\n"
+		bomb.WriteString(d + ": &" + d + " [" + strings.Repeat("*"+c+",", 9) + "*" + c + "]\n")
 	}
-	for _, bad := range []string{"", "just text", "- a\n- b\n", "a: {b", "a: 1\n---\nb: 2\n", "<<: {a: 1}\n", "&a [*a]", bomb} {
+	for _, bad := range []string{"", "just text", "- a\n- b\n", "a: {b", "a: 1\n---\nb: 2\n", "<<: {a: 1}\n", "&a [*a]", bomb.String()} {
 		if got, err := asJSON([]byte(bad)); err == nil {
 			t.Errorf("%.40q: got %.80s, want an error", bad, got)
 		}

@@ -1,7 +1,6 @@
 package actions_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -264,7 +263,7 @@ func (s *stage) config(c awssim.Credentials) aws.Config {
 
 // assume tries to assume the cell's role.
 func (v vendor) assume() (awssim.Credentials, error) {
-	out, err := sts.NewFromConfig(v.s.config(v.role.Credentials("support"))).AssumeRole(context.Background(), &sts.AssumeRoleInput{
+	out, err := sts.NewFromConfig(v.s.config(v.role.Credentials("support"))).AssumeRole(v.s.t.Context(), &sts.AssumeRoleInput{
 		RoleArn: new(v.s.cell.Role.ARN()), RoleSessionName: new("support-engineer"),
 	})
 	if err != nil {
@@ -276,7 +275,7 @@ func (v vendor) assume() (awssim.Credentials, error) {
 
 // shell opens a shell on the cell's instance.
 func (s *stage) shell(c awssim.Credentials) (string, *awssim.Shell, error) {
-	out, err := ssm.NewFromConfig(s.config(c)).StartSession(context.Background(), &ssm.StartSessionInput{Target: new(s.cell.Instance.ID())})
+	out, err := ssm.NewFromConfig(s.config(c)).StartSession(s.t.Context(), &ssm.StartSessionInput{Target: new(s.cell.Instance.ID())})
 	if err != nil {
 		return "", nil, err
 	}

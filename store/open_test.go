@@ -247,7 +247,7 @@ func TestOpen_heldByAnotherProcess(t *testing.T) {
 	p := path(t)
 	self, err := os.Executable()
 	if err != nil {
-		t.Skip("the test binary cannot be found:", err)
+		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^$")
 	cmd.Env = append(os.Environ(), holder+"="+p)

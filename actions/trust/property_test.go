@@ -124,10 +124,10 @@ func (w policyWriter) statement() string {
 	if w.flip("sid") {
 		members = append(members, w.member("Sid", w.str(w.pick("sid", "", "Auditors", "breakglassBG7", "Breakglass", "BreakglassBG99", "xBreakglassBG7"))))
 	}
-	if w.flip("principal") || w.flip("principal") {
+	if !w.flip("no principal") || w.flip("principal") {
 		members = append(members, w.member("Principal", w.principal()))
 	}
-	if w.flip("action") || w.flip("action") {
+	if !w.flip("no action") || w.flip("action") {
 		members = append(members, w.member(w.pick("key", "Action", "NotAction"), w.oneOrMore(func() string {
 			return w.str(w.pick("action", "sts:AssumeRole", "sts:TagSession", "sts:*", "*"))
 		})))
@@ -135,7 +135,7 @@ func (w policyWriter) statement() string {
 	if w.flip("condition") {
 		members = append(members, w.member("Condition", w.condition()))
 	}
-	if w.flip("unknown") && w.flip("unknown") {
+	if w.flip("unknown") && w.flip("key") {
 		members = append(members, w.member("Later", `{"a":[1,{"a":null}],"a":"\ud83d\udd11"}`))
 	}
 	return w.object(members...)

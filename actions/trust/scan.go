@@ -259,7 +259,7 @@ func hex4(b []byte, at int) rune {
 	if err != nil {
 		return utf8.RuneError
 	}
-	return rune(v)
+	return rune(v) //nolint:gosec // four hexadecimal digits
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

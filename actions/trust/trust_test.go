@@ -70,15 +70,6 @@ func oursNumber(n int) trust.Own {
 	return trust.Own{Sid: fmt.Sprintf("BreakglassBG%d", n), PrincipalARN: support, End: end}
 }
 
-func text(t testing.TB, o trust.Own) string {
-	t.Helper()
-	raw, err := o.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(raw)
-}
-
 func TestOwn_JSON(t *testing.T) {
 	tests := []struct {
 		name string
@@ -87,12 +78,20 @@ func TestOwn_JSON(t *testing.T) {
 		err  error
 	}{
 		{"with an end", own, ours, nil},
-		{"end in another zone, with a fraction", trust.Own{Sid: own.Sid, PrincipalARN: support,
-			End: end.Add(999 * time.Millisecond).In(time.FixedZone("", 3600))}, ours, nil},
-		{"without an end", trust.Own{Sid: own.Sid, PrincipalARN: support},
-			`{"Sid":"BreakglassBG7","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/support"},"Action":"sts:AssumeRole"}`, nil},
-		{"role with a path, in China", trust.Own{Sid: own.Sid, PrincipalARN: "arn:aws-cn:iam::111122223333:role/a/b=c/d@e"},
-			`{"Sid":"BreakglassBG7","Effect":"Allow","Principal":{"AWS":"arn:aws-cn:iam::111122223333:role/a/b=c/d@e"},"Action":"sts:AssumeRole"}`, nil},
+		{"end in another zone, with a fraction", trust.Own{
+			Sid: own.Sid, PrincipalARN: support,
+			End: end.Add(999 * time.Millisecond).In(time.FixedZone("", 3600)),
+		}, ours, nil},
+		{
+			"without an end",
+			trust.Own{Sid: own.Sid, PrincipalARN: support},
+			`{"Sid":"BreakglassBG7","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/support"},"Action":"sts:AssumeRole"}`, nil,
+		},
+		{
+			"role with a path, in China",
+			trust.Own{Sid: own.Sid, PrincipalARN: "arn:aws-cn:iam::111122223333:role/a/b=c/d@e"},
+			`{"Sid":"BreakglassBG7","Effect":"Allow","Principal":{"AWS":"arn:aws-cn:iam::111122223333:role/a/b=c/d@e"},"Action":"sts:AssumeRole"}`, nil,
+		},
 		{"hyphen in the Sid", trust.Own{Sid: "BreakglassBG-7", PrincipalARN: support}, "", trust.ErrSid},
 		{"no number in the Sid", trust.Own{Sid: "Breakglass", PrincipalARN: support}, "", trust.ErrSid},
 		{"somebody's Sid", trust.Own{Sid: "Auditors", PrincipalARN: support}, "", trust.ErrSid},
@@ -221,12 +220,18 @@ func TestDocument_Statements(t *testing.T) {
 	want := []trust.Statement{
 		{Index: 0, Effect: trust.Allow, Principals: []trust.Principal{{Kind: "AWS", Value: support}}, Actions: []string{"sts:AssumeRole"}, Raw: []byte(vendor)},
 		{Index: 1, Effect: trust.Allow, Principals: []trust.Principal{{Kind: "Service", Value: "ec2.amazonaws.com"}}, Actions: []string{"sts:AssumeRole"}, Raw: []byte(ec2)},
-		{Index: 2, Sid: "Auditors", Effect: trust.Allow, Principals: []trust.Principal{{Kind: "AWS", Value: "arn:aws:iam::999900001111:root"}, {Kind: "AWS", Value: "222233334444"}},
-			Actions: []string{"sts:AssumeRole", "sts:TagSession"}, Conditional: true, Raw: []byte(others)},
-		{Index: 3, Sid: "BreakglassBG7", Effect: trust.Allow, Principals: []trust.Principal{{Kind: "AWS", Value: support}}, Actions: []string{"sts:AssumeRole"},
-			End: end, Ours: true, Raw: []byte(ours)},
-		{Index: 4, Sid: trust.PlaceholderSid, Effect: trust.Allow, Principals: []trust.Principal{{Kind: "AWS", Value: company}}, Actions: []string{"sts:AssumeRole"},
-			End: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), Ours: true, Placeholder: true, Raw: []byte(placeholder)},
+		{
+			Index: 2, Sid: "Auditors", Effect: trust.Allow, Principals: []trust.Principal{{Kind: "AWS", Value: "arn:aws:iam::999900001111:root"}, {Kind: "AWS", Value: "222233334444"}},
+			Actions: []string{"sts:AssumeRole", "sts:TagSession"}, Conditional: true, Raw: []byte(others),
+		},
+		{
+			Index: 3, Sid: "BreakglassBG7", Effect: trust.Allow, Principals: []trust.Principal{{Kind: "AWS", Value: support}}, Actions: []string{"sts:AssumeRole"},
+			End: end, Ours: true, Raw: []byte(ours),
+		},
+		{
+			Index: 4, Sid: trust.PlaceholderSid, Effect: trust.Allow, Principals: []trust.Principal{{Kind: "AWS", Value: company}}, Actions: []string{"sts:AssumeRole"},
+			End: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), Ours: true, Placeholder: true, Raw: []byte(placeholder),
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Statements() (-want +got):\n%s", diff)
@@ -488,12 +493,16 @@ func TestDocument_RemovePrincipal(t *testing.T) {
 		{"beside an empty list", list(`{"AWS":"` + support + `","Service":[]}`), policy(" " + ec2), 1},
 		{"only as a service", list(`{"Service":"` + support + `"}`), list(`{"Service":"` + support + `"}`), 0},
 		{"never from a Deny", policy(strings.ReplaceAll(vendor, "Allow", "Deny"), ec2), policy(strings.ReplaceAll(vendor, "Allow", "Deny"), ec2), 0},
-		{"not everybody, not its account", policy(fmt.Sprintf(statement, `"*"`), fmt.Sprintf(statement, `{"AWS":["*","111122223333","arn:aws:iam::111122223333:root"]}`)),
-			policy(fmt.Sprintf(statement, `"*"`), fmt.Sprintf(statement, `{"AWS":["*","111122223333","arn:aws:iam::111122223333:root"]}`)), 0},
+		{
+			"not everybody, not its account", policy(fmt.Sprintf(statement, `"*"`), fmt.Sprintf(statement, `{"AWS":["*","111122223333","arn:aws:iam::111122223333:root"]}`)),
+			policy(fmt.Sprintf(statement, `"*"`), fmt.Sprintf(statement, `{"AWS":["*","111122223333","arn:aws:iam::111122223333:root"]}`)), 0,
+		},
 		{"not one that begins like it", policy(strings.ReplaceAll(vendor, "support", "support2")), policy(strings.ReplaceAll(vendor, "support", "support2")), 0},
 		{"wrapped, of the first", `{"Statement":[` + vendor + ` ,` + strings.ReplaceAll(ours, "support", "x") + `]}`, `{"Statement":` + strings.ReplaceAll(ours, "support", "x") + `}`, 1},
-		{"wrapped, out of the first", `{"Statement":[{"Effect":"Allow","Principal":{"AWS":["y","` + support + `"]}} ,` + strings.ReplaceAll(ours, "support", "x") + `]}`,
-			`{"Statement":[{"Effect":"Allow","Principal":{"AWS":["y"]}} ,` + strings.ReplaceAll(ours, "support", "x") + `]}`, 1},
+		{
+			"wrapped, out of the first", `{"Statement":[{"Effect":"Allow","Principal":{"AWS":["y","` + support + `"]}} ,` + strings.ReplaceAll(ours, "support", "x") + `]}`,
+			`{"Statement":[{"Effect":"Allow","Principal":{"AWS":["y"]}} ,` + strings.ReplaceAll(ours, "support", "x") + `]}`, 1,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -440,7 +440,7 @@ func matching(pattern, name string) check {
 	}
 }
 
-func address(most int) check {
+func address(most int) check { //nolint:unparam // a limit of Slack's, as everywhere in this table
 	return func(c *checker, v any, at string) {
 		s, ok := v.(string)
 		if !ok {
@@ -516,7 +516,7 @@ func confirmation(c *checker, v any, at string) {
 }
 
 // option checks one choice of a menu. Only overflow menus may have URLs.
-func option(kind textKind, most int, more ...string) check {
+func option(kind textKind, most int, more ...string) check { //nolint:unparam // a limit of Slack's, as everywhere in this table
 	return func(c *checker, v any, at string) {
 		o, ok := v.(object)
 		if !ok {

@@ -2,6 +2,7 @@ package slacksim
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -132,13 +133,13 @@ func (f *flow) shut(readErr, writeErr error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	// The side that closes first decides what the other one sees; its own reads and writes say "closed".
-	if f.readErr == nil || readErr == net.ErrClosed {
+	if f.readErr == nil || errors.Is(readErr, net.ErrClosed) {
 		f.readErr = readErr
 	}
-	if readErr == net.ErrClosed {
+	if errors.Is(readErr, net.ErrClosed) {
 		f.buf = nil
 	}
-	if f.writeErr == nil || writeErr == net.ErrClosed {
+	if f.writeErr == nil || errors.Is(writeErr, net.ErrClosed) {
 		f.writeErr = writeErr
 	}
 	f.wake()
@@ -154,7 +155,7 @@ func (f *flow) read(b []byte, d *deadline) (int, error) {
 	for {
 		f.mu.Lock()
 		switch {
-		case f.readErr == net.ErrClosed:
+		case errors.Is(f.readErr, net.ErrClosed):
 			f.mu.Unlock()
 			return 0, net.ErrClosed
 		case d.passed():

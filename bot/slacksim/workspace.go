@@ -196,7 +196,7 @@ const (
 )
 
 // Token is a token and what it may do. Trouble, when set, is the error that every call with it gets:
-// invalid_auth, token_revoked, token_expired, account_inactive, …
+// invalid_auth, token_revoked, token_expired, account_inactive and so on.
 type Token struct {
 	Value   string
 	Class   TokenClass
@@ -300,7 +300,7 @@ func (s *Slack) AddUser(u User) *Person {
 	return &Person{slack: s, id: u.ID}
 }
 
-// EditUser changes a user in place: deactivate, make a guest, …
+// EditUser changes a user in place: deactivate, make a guest and so on.
 func (s *Slack) EditUser(id string, edit func(*User)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
