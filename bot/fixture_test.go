@@ -404,12 +404,16 @@ func atHome(payload map[string]any) {
 
 // logbook keeps the bot's log, and shows it when the test fails.
 type logbook struct {
-	t  *testing.T
-	mu sync.Mutex
-	b  bytes.Buffer
+	t    *testing.T
+	each func(entry string) // sees every entry
+	mu   sync.Mutex
+	b    bytes.Buffer
 }
 
 func (l *logbook) Write(p []byte) (int, error) {
+	if l.each != nil {
+		l.each(string(p))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)

@@ -222,3 +222,41 @@ func TestRestart_saysNothingTwice(t *testing.T) {
 		}
 	}, quiet)
 }
+
+// The power is cut after the first of two grants was revoked, and Slack delivers
+// the command to the next bot: both were meant, both end.
+func TestRestart_betweenTwoRevokes(t *testing.T) {
+	for _, how := range []string{"cell", "all"} {
+		beside(t, how, func(t *testing.T, s *stage) {
+			s.opens(askProd)
+			s.opens(strings.Replace(askProd, vendor, vendor2, 1))
+			var once atomic.Bool
+			cut := make(chan struct{})
+			var a answer
+			q := s.rob.says("revoke all")
+			s.log.each = func(entry string) {
+				if strings.Contains(entry, "event=revoke") && once.CompareAndSwap(false, true) {
+					s.cut()
+					close(cut)
+				}
+			}
+			if how == "cell" {
+				a = s.rob.tries("revoke " + prod)
+			} else {
+				a = s.rob.clicks(q.Ephemerals()[0], "Revoke all")
+			}
+			<-cut
+			s.afterCut()
+			s.start()
+			if again, err := s.slack.Redeliver(t.Context(), a.Interaction, true); err != nil || !again.Acked {
+				t.Errorf("acked %t (%v)", again.Acked, err)
+			}
+			time.Sleep(5 * time.Second)
+			for _, id := range []string{"BG-1", "BG-2"} {
+				if p := s.grant(id).Phase; p != grant.Closing && p != grant.Closed {
+					t.Errorf("%s is %s: it was meant, too", id, p)
+				}
+			}
+		}, quiet)
+	}
+}
