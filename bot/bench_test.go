@@ -23,14 +23,15 @@ import (
 // theatre is a stage in real time: the real store on disk, Slack in memory, AWS in
 // process.
 type theatre struct {
-	b     *testing.B
+	b     testing.TB
+	stop  func() error // ends the bot, and answers what Run answers
 	slack *slacksim.Slack
 	world *awssim.World
 	db    *store.Store
 	ben   *slacksim.Person
 }
 
-func newTheatre(b *testing.B, people int) *theatre {
+func newTheatre(b testing.TB, people int) *theatre {
 	b.Helper()
 	th := &theatre{b: b, world: awssim.New(), slack: slacksim.New(slacksim.Options{Limits: slacksim.RateLimits{Off: true}})}
 	cells(th.world)
@@ -82,9 +83,12 @@ func newTheatre(b *testing.B, people int) *theatre {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- run.Run(ctx) }()
-	b.Cleanup(func() {
+	th.stop = sync.OnceValue(func() error {
 		stop()
-		if err := <-ended; err != nil {
+		return <-ended
+	})
+	b.Cleanup(func() {
+		if err := th.stop(); err != nil {
 			b.Error(err)
 		}
 		if err := th.db.Close(); err != nil {

@@ -320,6 +320,29 @@ func TestFault_sessionComesBack(t *testing.T) {
 	}, quiet)
 }
 
+// One that comes back just before the proof delays it until none was seen twice.
+func TestFault_sessionComesBackLate(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.opens(askProd)
+		key, err := s.assume(s.cell, vendor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.world.Tune(func(k *awssim.Knobs) { k.Propagation = 59 * time.Second })
+		began := time.Now()
+		s.ana.says("revoke BG-1")
+		time.Sleep(57 * time.Second)
+		if _, err := s.shell(s.cell, "us-east-1", key); err != nil {
+			t.Fatalf("the late shell was to come in: %v", err)
+		}
+		s.proven("BG-1")
+		g := s.grant("BG-1")
+		if took := g.ClosedAt.Sub(began); len(g.Ending.Ended) != 1 || took < 68*time.Second {
+			t.Errorf("closed after %s with %d sessions ended: none must be seen twice after the one at 57 s", took, len(g.Ending.Ended))
+		}
+	}, quiet)
+}
+
 // Two roles of SingleStore on one role of ours, with different ends: ending one
 // leaves the other usable.
 func TestFault_twoGrantsOnOneRole(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -377,6 +379,43 @@ func TestSocket_stopWithAcksInFlight(t *testing.T) {
 			t.Errorf("%d requests, want 8: what was acknowledged is kept (%v)", len(live), err)
 		}
 	}, quiet)
+}
+
+// The same in real time, where slack-go only queues an acknowledgement and loses
+// what is queued when it is cut off: exactly what is in the store was acknowledged.
+func TestSocket_stopLosesNoAck(t *testing.T) {
+	th := newTheatre(t, 64)
+	var all sync.WaitGroup
+	var acked atomic.Int32
+	for n := range 64 {
+		p := th.slack.Person(fmt.Sprintf("U0P%03d", n))
+		all.Go(func() {
+			i, err := p.Slash(context.Background(), channel, "/breakglass", askProd, atHome)
+			if err != nil {
+				t.Error(err)
+			}
+			if i.Acked {
+				acked.Add(1)
+			}
+		})
+	}
+	stored := func() int {
+		live, err := th.db.Live()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(live)
+	}
+	for stored() < 16 {
+		<-th.db.Changed()
+	}
+	if err := th.stop(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	if a, n := int(acked.Load()), stored(); a != n {
+		t.Errorf("%d requests are stored, and %d were acknowledged", n, a)
+	}
 }
 
 // SIGTERM right after a click: acknowledged, and done by the next process.
