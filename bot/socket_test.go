@@ -385,12 +385,17 @@ func TestSocket_stopWithAcksInFlight(t *testing.T) {
 // what is queued when it is cut off: exactly what is in the store was acknowledged.
 func TestSocket_stopLosesNoAck(t *testing.T) {
 	th := newTheatre(t, 64)
+	g := th.ask(th.ben)
+	card, err := th.slack.WaitMessage(t.Context(), channel, func(m slacksim.Message) bool { return strings.Contains(m.Text, "Requested") })
+	if err != nil {
+		t.Fatal(err)
+	}
 	var all sync.WaitGroup
 	var acked atomic.Int32
 	for n := range 64 {
 		p := th.slack.Person(fmt.Sprintf("U0P%03d", n))
 		all.Go(func() {
-			i, err := p.Slash(context.Background(), channel, "/breakglass", askProd, atHome)
+			i, err := p.Click(context.Background(), card, "Approve", atHome)
 			if err != nil {
 				t.Error(err)
 			}
@@ -400,21 +405,20 @@ func TestSocket_stopLosesNoAck(t *testing.T) {
 		})
 	}
 	stored := func() int {
-		live, err := th.db.Live()
-		if err != nil {
+		if g, err = th.db.Grant(g.ID); err != nil {
 			t.Fatal(err)
 		}
-		return len(live)
+		return len(g.Approvals)
 	}
-	for stored() < 16 {
-		<-th.db.Changed()
+	for changed := th.db.Changed(); stored() < 16; changed = th.db.Changed() {
+		<-changed
 	}
 	if err := th.stop(); err != nil {
 		t.Error(err)
 	}
 	all.Wait()
 	if a, n := int(acked.Load()), stored(); a != n {
-		t.Errorf("%d requests are stored, and %d were acknowledged", n, a)
+		t.Errorf("%d approvals are stored, and %d were acknowledged", n, a)
 	}
 }
 
