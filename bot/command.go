@@ -164,6 +164,17 @@ func (b *Bot) revokeAll(ctx context.Context, in intent) (reply, error) {
 func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) (reply, error) {
 	var done []grant.Grant
 	var refused []error
+	// A second delivery of the same words must not find other grants to end; one
+	// that was cut off in the middle goes on with the rest.
+	if id, known, err := b.o.Store.Known(in.keys...); err != nil {
+		return reply{}, &uncommitted{ref: in.ref, cause: err}
+	} else if known {
+		g, err := b.o.Store.Grant(id)
+		if err != nil {
+			return reply{}, err
+		}
+		return reply{msg: view.Show(g, time.Now().UTC())}, nil
+	}
 	rights := b.people.closers(ctx, in.user)
 	for i, g := range grants {
 		by, err := rights(g)
@@ -173,13 +184,11 @@ func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) 
 		}
 		each := in
 		each.keys = nil
-		if i == 0 {
-			// What was meant is known from the first delivery on: a second one of
-			// the same words must not find other grants to end.
-			each.keys = append(each.keys, in.keys...)
-		}
 		for _, k := range in.keys {
 			each.keys = append(each.keys, fmt.Sprintf("%s/%s", k, g.ID))
+		}
+		if i == len(grants)-1 {
+			each.keys = append(each.keys, in.keys...)
 		}
 		res, err := b.commit(each, g.ID, grant.Revoke{By: by})
 		if err != nil {
@@ -188,9 +197,6 @@ func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) 
 			}
 			refused = append(refused, err)
 			continue
-		}
-		if res.Duplicate && i == 0 {
-			return reply{msg: view.Show(res.Grant, time.Now().UTC())}, nil
 		}
 		done = append(done, res.Grant)
 	}

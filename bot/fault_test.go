@@ -302,7 +302,7 @@ func TestFault_sessionComesBack(t *testing.T) {
 		s.world.Tune(func(k *awssim.Knobs) { k.Propagation = 40 * time.Second })
 		began := time.Now()
 		s.ana.says("revoke BG-1")
-		time.Sleep(30 * time.Second)
+		time.Sleep(31 * time.Second) // between two rounds
 		second, err := s.shell(s.cell, "us-east-1", key)
 		if err != nil {
 			t.Fatalf("the second shell was to come in: %v", err)

@@ -129,3 +129,13 @@ func keyID(k []byte) (grant.ID, error) {
 	}
 	return grant.ID(binary.BigEndian.Uint64(k)), nil
 }
+
+// Known answers whether any of the dedupe keys belongs to a delivery that was
+// committed before, and the grant that it touched.
+func (s *Store) Known(keys ...string) (id grant.ID, known bool, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		id, known, err = seenBefore(tx, keys)
+		return err
+	})
+	return id, known, err
+}
