@@ -9,6 +9,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -145,19 +146,56 @@ func (b *Bot) Run(ctx context.Context) error {
 	// AWS work and timers go on whether Slack answers or not.
 	group.Go(func() error { return b.work.run(gctx) })
 	group.Go(func() error {
-		if err := b.introduce(gctx); err != nil {
-			return err
+		err := b.talk(gctx)
+		if err != nil && gctx.Err() == nil {
+			b.log.Error("Slack is lost for good; the program ends once nothing is closing any more", "err", err)
+			b.finishClosing(gctx)
 		}
-		sockets, sctx := errgroup.WithContext(gctx)
-		for _, s := range b.socks {
-			sockets.Go(func() error { return s.run(sctx) })
-		}
-		return sockets.Wait()
+		return err
 	})
 	if err := group.Wait(); ctx.Err() == nil {
 		return err
 	}
 	return nil // told to stop, and stopped
+}
+
+// talk keeps the conversation up until the context ends or Slack refuses us for
+// good.
+func (b *Bot) talk(ctx context.Context) error {
+	if err := b.introduce(ctx); err != nil {
+		return err
+	}
+	sockets, sctx := errgroup.WithContext(ctx)
+	for _, s := range b.socks {
+		sockets.Go(func() error { return s.run(sctx) })
+	}
+	return sockets.Wait()
+}
+
+// finishClosing waits until nothing is closing, and nothing is open beyond its
+// end: a dead token must not keep a shell alive.
+func (b *Bot) finishClosing(ctx context.Context) {
+	for {
+		changed := b.o.Store.Changed()
+		live, err := b.o.Store.Live()
+		if err != nil {
+			b.log.Error("what is closing could not be read", "err", err)
+			return
+		}
+		now := time.Now()
+		busy := slices.ContainsFunc(live, func(g grant.Grant) bool {
+			return g.Phase == grant.Closing || (g.Phase == grant.Open && !now.Before(g.End))
+		})
+		if !busy {
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Second): // the last step owes nothing to AWS any more
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Ready answers nil while at least one socket has said hello and is still up.

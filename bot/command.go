@@ -175,22 +175,31 @@ func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) 
 		}
 		return reply{msg: view.Show(g, time.Now().UTC())}, nil
 	}
+	type may struct {
+		g  grant.Grant
+		by grant.Actor
+	}
+	var list []may
 	rights := b.people.closers(ctx, in.user)
-	for i, g := range grants {
+	for _, g := range grants {
 		by, err := rights(g)
 		if err != nil {
 			refused = append(refused, err)
 			continue
 		}
+		list = append(list, may{g, by})
+	}
+	for i, m := range list {
+		g := m.g
 		each := in
 		each.keys = nil
 		for _, k := range in.keys {
 			each.keys = append(each.keys, fmt.Sprintf("%s/%s", k, g.ID))
 		}
-		if i == len(grants)-1 {
+		if i == len(list)-1 {
 			each.keys = append(each.keys, in.keys...)
 		}
-		res, err := b.commit(each, g.ID, grant.Revoke{By: by})
+		res, err := b.commit(each, g.ID, grant.Revoke{By: m.by})
 		if err != nil {
 			if _, ok := errors.AsType[*uncommitted](err); ok {
 				return reply{}, err

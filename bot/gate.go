@@ -30,7 +30,8 @@ type openGate struct {
 }
 
 // Slack allows about 50 calls a minute (Tier 3). A refresh of two sockets every
-// few hours needs far less; a storm is slowed down to six a minute.
+// few hours needs far less; a storm is slowed down to about ten a minute, and a
+// socket that can be had again is had within a minute.
 const (
 	freeOpens  = 10
 	gateWindow = time.Minute

@@ -26,6 +26,10 @@ type poster struct {
 
 	mu    sync.Mutex
 	turns map[string]*turn
+
+	// stopping is closed when the program is told to stop: then nothing waits
+	// for its turn any more, and stays owed.
+	stopping chan struct{}
 }
 
 // turn is a token bucket for one method and channel.
@@ -49,7 +53,7 @@ var (
 )
 
 func newPoster(api *slack.Client, client *http.Client) *poster {
-	return &poster{api: api, http: client, turns: map[string]*turn{}}
+	return &poster{api: api, http: client, turns: map[string]*turn{}, stopping: make(chan struct{})}
 }
 
 // longestWait is how long a message waits for its turn in hand; one that would
@@ -95,10 +99,19 @@ func (p *poster) wait(ctx context.Context, key string, rate pace) error {
 	if !ok {
 		return &slack.RateLimitedError{RetryAfter: d}
 	}
-	if d > 0 && !sleep(ctx, d) {
-		return ctx.Err()
+	if d <= 0 {
+		return nil
 	}
-	return nil
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.stopping:
+		return errStopping
+	}
 }
 
 // learn passes an error on, and obeys it when it says to slow down.

@@ -100,6 +100,7 @@ func (w *worker) run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
+	close(w.bot.posts.stopping)
 	done := make(chan struct{})
 	go func() { w.wg.Wait(); close(done) }()
 	select {
@@ -174,8 +175,8 @@ func (w *worker) pay(ctx context.Context, o store.Owed) time.Duration {
 	switch {
 	case err == nil:
 		return 0
-	case ctx.Err() != nil:
-		return 0 // stopping: it stays owed
+	case ctx.Err() != nil || errors.Is(err, errStopping):
+		return 0 // it stays owed
 	}
 	if _, ok := errors.AsType[*grant.Moot](err); ok {
 		return 0 // settled by the store
