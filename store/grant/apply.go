@@ -485,8 +485,8 @@ func (g *Grant) remind(name string, now time.Time) []Effect {
 			effects = append(effects, Effect{Kind: DoRemind, Arg: RemindStillOpen, Due: at})
 		}
 		return effects
-	case kind == RemindUnused && g.Phase == Open && now.Before(g.End) && g.Watch != nil && len(g.Watch.Visits) == 0:
-		return []Effect{say(RemindUnused)}
+	case kind == RemindUnused && g.Phase == Open && r.Unused > 0 && now.Before(g.End):
+		return g.remindUnused(now)
 	case kind == RemindUnsent && g.Phase == Open && g.SentAt.IsZero() && now.Before(g.End):
 		return []Effect{say(RemindUnsent)}
 	default:
