@@ -54,8 +54,9 @@ type Options struct {
 	HTTPClient *http.Client
 }
 
-// AWS does the work in AWS. It remembers nothing but clients, credentials, and
-// who is just now changing which role: everything else is read from AWS each
+// AWS does the work in AWS. It remembers nothing but clients, credentials,
+// who is just now changing which role, and what CloudTrail, which may not be
+// asked often, has said lately: everything else is read from AWS each
 // time. It is safe for concurrent use.
 type AWS struct {
 	cells  map[grant.CellName]Cell
@@ -67,6 +68,8 @@ type AWS struct {
 	clients map[clientKey]*clients
 	roles   map[string]*roleWork
 	regions map[string]lock
+
+	trail trailBook
 }
 
 // New loads the SDK's standard configuration (AWS_PROFILE, AWS_ENDPOINT_URL and

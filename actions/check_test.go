@@ -58,53 +58,64 @@ func TestCheck_findings(t *testing.T) {
 	}{
 		"agent offline": {
 			func(s *stage) { s.cell.Instance.Agent("ConnectionLost") },
-			"agent", grant.Warning, []string{"not online", "ConnectionLost"},
+			"agent", grant.Warning,
+			[]string{"not online", "ConnectionLost"},
 		},
 		"agent never seen": {
 			func(s *stage) { s.cell.Instance.Agent("") },
-			"agent", grant.Warning, []string{"does not know the instance"},
+			"agent", grant.Warning,
+			[]string{"does not know the instance"},
 		},
 		"agent unreadable": {
 			func(s *stage) {
 				s.world.Inject(awssim.Fault{Call: "ssm:DescribeInstanceInformation", Kind: awssim.Deny})
 			},
-			"agent", grant.Unread, []string{"may not call ssm:DescribeInstanceInformation"},
+			"agent", grant.Unread,
+			[]string{"may not call ssm:DescribeInstanceInformation"},
 		},
 		"no key on the log group": {
 			func(s *stage) { s.cell.LogGroup.Delete(); s.cell.Region.LogGroup(logGroup) },
-			"log group", grant.Warning, []string{"no KMS key", "associate-kms-key"},
+			"log group", grant.Warning,
+			[]string{"no KMS key", "associate-kms-key"},
 		},
 		"instance may not log": {
 			func(s *stage) { s.cell.Host.Detach("arn:aws:iam::" + account + ":policy/session-logging") },
-			"log permissions", grant.Warning, []string{"logs:PutLogEvents", "might not be logged"},
+			"log permissions", grant.Warning,
+			[]string{"logs:PutLogEvents", "might not be logged"},
 		},
 		"no instance profile": {
 			func(s *stage) { s.cell.Instance.Profile("") },
-			"log permissions", grant.Unread, []string{"no instance profile", "Default Host Management"},
+			"log permissions", grant.Unread,
+			[]string{"no instance profile", "Default Host Management"},
 		},
 		"simulation not permitted": {
 			func(s *stage) { s.world.Inject(awssim.Fault{Call: "iam:SimulatePrincipalPolicy", Kind: awssim.Deny}) },
-			"log permissions", grant.Unread, []string{"iam:SimulatePrincipalPolicy"},
+			"log permissions", grant.Unread,
+			[]string{"iam:SimulatePrincipalPolicy"},
 		},
 		"role may not start sessions": {
 			func(s *stage) { s.cell.Role.Detach("arn:aws:iam::" + account + ":policy/session-starter") },
-			"link", grant.Warning, []string{"probably be refused to start a session"},
+			"link", grant.Warning,
+			[]string{"probably be refused to start a session"},
 		},
 		"permissions boundary": {
 			func(s *stage) {
 				s.cell.Role.Boundary("arn:aws:iam::"+account+":policy/fence", awssim.AdministratorAccess)
 			},
-			"boundary", grant.Warning, []string{"policy/fence", "not who may assume it"},
+			"boundary", grant.Warning,
+			[]string{"policy/fence", "not who may assume it"},
 		},
 		"quota unreadable": {
 			func(s *stage) { s.world.Inject(awssim.Fault{Call: "iam:GetAccountSummary", Kind: awssim.Deny}) },
-			"quota", grant.Unread, []string{"2048", "iam:GetAccountSummary"},
+			"quota", grant.Unread,
+			[]string{"2048", "iam:GetAccountSummary"},
 		},
 		"preferences point elsewhere": {
 			func(s *stage) {
 				s.cell.Region.Preferences(`{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"cloudWatchLogGroupName":"/aws/ssm/other/cluster"}}`)
 			},
-			"preferences", grant.Warning, []string{"/aws/ssm/other/cluster", logGroup, "for everybody"},
+			"preferences", grant.Warning,
+			[]string{"/aws/ssm/other/cluster", logGroup, "for everybody"},
 		},
 		"latest is not default": {
 			func(s *stage) {
@@ -112,17 +123,20 @@ func TestCheck_findings(t *testing.T) {
 				s.cell.Region.Preferences(preferences["other people's"])
 				s.cell.Region.SetDefaultVersion(prefsName, 1)
 			},
-			"preferences", grant.Warning, []string{"version 2", "version 1"},
+			"preferences", grant.Warning,
+			[]string{"version 2", "version 1"},
 		},
 		"role is an instance's, too": {
 			func(*stage) {},
-			"link", grant.OK, []string{"trusts ec2.amazonaws.com", "spares the instance"},
+			"link", grant.OK,
+			[]string{"trusts ec2.amazonaws.com", "spares the instance"},
 		},
 		"somebody else is trusted": {
 			func(s *stage) {
 				s.cell.Role.Trust(`{"Version":"2012-10-17","Statement":[{"Sid":"Who","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"x"}}}]}`)
 			},
-			"trust", grant.Warning, []string{"may be trusted already", "whole account", "statement Who"},
+			"trust", grant.Warning,
+			[]string{"may be trusted already", "whole account", "statement Who"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -52,11 +53,12 @@ type clientKey struct{ region, assume, externalID, session string }
 
 // clients are the SDK's clients for one region with one set of credentials.
 type clients struct {
-	iam  *iam.Client
-	sts  *sts.Client
-	ec2  *ec2.Client
-	ssm  *ssm.Client
-	logs *cloudwatchlogs.Client
+	iam   *iam.Client
+	sts   *sts.Client
+	ec2   *ec2.Client
+	ssm   *ssm.Client
+	logs  *cloudwatchlogs.Client
+	trail *cloudtrail.Client
 
 	used time.Time // guarded by AWS.mu
 
@@ -111,7 +113,7 @@ func newClients(cfg aws.Config, key clientKey) *clients {
 	}
 	return &clients{
 		iam: iam.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg),
-		ssm: ssm.NewFromConfig(cfg), logs: cloudwatchlogs.NewFromConfig(cfg),
+		ssm: ssm.NewFromConfig(cfg), logs: cloudwatchlogs.NewFromConfig(cfg), trail: cloudtrail.NewFromConfig(cfg),
 		identity: newLock(),
 	}
 }
@@ -223,7 +225,7 @@ func refusePlainHTTP(cfg aws.Config) error {
 	cl := newClients(cfg, clientKey{region: "us-east-1"})
 	for _, endpoint := range []*string{
 		cl.iam.Options().BaseEndpoint, cl.sts.Options().BaseEndpoint, cl.ec2.Options().BaseEndpoint,
-		cl.ssm.Options().BaseEndpoint, cl.logs.Options().BaseEndpoint,
+		cl.ssm.Options().BaseEndpoint, cl.logs.Options().BaseEndpoint, cl.trail.Options().BaseEndpoint,
 	} {
 		if endpoint == nil {
 			continue

@@ -81,10 +81,9 @@ func states(t *testing.T, test func(t *testing.T, prepare func(*stage))) {
 
 // foreign checks that nothing of anybody else's has changed.
 type foreign struct {
-	s      *stage
-	trust  string
-	prefs  string
-	inline []string
+	s     *stage
+	trust string
+	prefs string
 }
 
 func (s *stage) remember() foreign {
@@ -202,14 +201,15 @@ func (s *stage) calls(run func()) int {
 }
 
 // A crash between any two AWS calls, before or after the call has taken effect,
-// and then the same again by a new process: it ends where it would have ended.
+// and then the same again by a new process: it ends where it would have ended,
+// and what it finds of its own does not look like another plan than the approved.
 func TestConformance_crash(t *testing.T) {
 	states(t, func(t *testing.T, prepare func(*stage)) {
 		for _, after := range []bool{false, true} {
 			var opens, closes int
 			bubble(t, func(t *testing.T, s *stage) { // how many calls there are
 				prepare(s)
-				l := s.request(quick)
+				l := s.request(quick).checked()
 				opens = s.calls(func() { l.open() })
 				l.revoke()
 				closes = s.calls(func() { l.round() })
@@ -218,7 +218,7 @@ func TestConformance_crash(t *testing.T) {
 				bubble(t, func(t *testing.T, s *stage) {
 					prepare(s)
 					f := s.remember()
-					l := s.request(quick)
+					l := s.request(quick).checked()
 					remove := s.crashAt(n, after, func(ctx context.Context) {
 						if _, err := s.aws.Open(ctx, l.g, nil, l.step); err == nil && n < opens {
 							t.Errorf("opening survived the crash at call %d", n)

@@ -1,7 +1,8 @@
 // Package actions does to a cell in AWS what a grant needs, and reads back what
-// it did: [AWS.Check] looks, [AWS.Open] opens access, [AWS.Close] does one round
-// of closing it, [AWS.Inspect] tells what is open now. It speaks to people in
-// the words of package grant; the types of the AWS SDK stop here.
+// it did: [AWS.Check] looks, [AWS.Open] opens access, [AWS.Watch] looks at what
+// is open, [AWS.Close] does one round of closing it, [AWS.Inspect] tells what is
+// open now without knowing any grant. It speaks to people in the words of
+// package grant; the types of the AWS SDK stop here.
 //
 // It remembers nothing that matters. Everything is read from AWS each time, and
 // every step reads first, writes only what differs, and reads back: so each may
@@ -11,6 +12,10 @@
 //
 //   - It never opens what it could not prove to be logged, or without an end that
 //     AWS enforces (unless the terms say so).
+//   - It never does what was not shown: where the plan is another one when it
+//     comes to opening, people are asked again.
+//   - It never takes what it could not read for as it should be, and an empty
+//     event history never for "nobody has tried".
 //   - It never changes what is not ours: every other statement of a trust policy
 //     and every other setting of the preferences keeps its bytes. The exceptions
 //     take access away: a closing grant's principal goes wherever it stands, and
@@ -36,7 +41,8 @@
 // # Traps
 //
 // What AWS does here that one does not expect, where it says so, and the test
-// that holds our answer.
+// that holds our answer. 1 to 8 are the worst. Tests of package trust, which
+// edits the documents, are listed with the others.
 //
 //	trap (source)                                                 test
 //	1  Taking out the trust statement leaves issued               TestStory_vendorComesAndGoes,
@@ -59,9 +65,11 @@
 //	   the agent (IAM User Guide, "AWS global condition context
 //	   keys", ec2:SourceInstanceARN)
 //	7  UpdateAssumeRolePolicy overwrites blindly (IAM API         TestOpen_humanEditsMeanwhile,
-//	   Reference)                                                 TestOpen_overwrittenAtOnce
+//	   Reference)                                                 TestOpen_overwrittenAtOnce,
+//	                                                              TestOpen_sideBySideWithStaleReads
 //	8  Who may write the role's trust and policies may become     the account is compared before any
-//	   it; so the bot works in the cell's account alone           write: TestOpen_refused
+//	   it; so the bot works in the cell's account alone           write: TestOpen_refused,
+//	                                                              TestClose_wrongAccount
 //	9  A lost answer may be a write that was done (AWS SDKs       TestConformance_faults,
 //	   guide, "Retry behavior")                                   TestClose_answerLost
 //	10 IAM is eventually consistent (IAM User Guide,              TestOpen_staleReads,
@@ -80,11 +88,14 @@
 //	   User Guide, "IAM identifiers")
 //	17 Active sessions include disconnected ones, come in pages,  TestClose_onlyTheRolesSessions,
 //	   and end while one looks (SSM API Reference,                TestClose_manySessions,
-//	   DescribeSessions)                                          TestClose_sessionEndedMeanwhile
-//	18 A content that a document has had before is refused (SSM   TestLogging_states
-//	   API Reference, UpdateDocument)
+//	   DescribeSessions)                                          TestClose_sessionEndedMeanwhile,
+//	                                                              TestClose_sessionInNoValidState
+//	18 A content that a document has had before is refused, a     TestLogging_states,
+//	   version takes a while to become active, there are only     TestLogging_refusals
+//	   so many (SSM API Reference, UpdateDocument)
 //	19 Ending one grant must not end another's (overlap on one    TestClose_anotherGrantOfTheSamePrincipal,
-//	   role)                                                      TestClose_hardStopFollows
+//	   role)                                                      TestClose_hardStopFollows,
+//	                                                              TestClose_whileAnotherArrives
 //	20 IAM throttles; many grants may end in one second           TestClose_manyAtOnce,
 //	                                                              TestOpen_throttled
 //	21 Somebody's Terraform puts a revoked statement back         TestClose_statementComesBack
@@ -94,4 +105,42 @@
 //	   without it
 //	24 A role may be deleted with sessions open                   TestClose_roleIsGone
 //	25 Plain http carries credentials in the clear                TestNew_refusesPlainHTTP
+//	26 A policy may have any shape that the grammar allows: an    TestParse_shapes, TestParse_refuses,
+//	   object for a list, strings for lists, keys in any order,   TestProperty_putAndRemoveGiveTheBytesBack,
+//	   unknown ones (IAM User Guide, "Grammar of the IAM JSON     TestProperty_reformattedInBetween,
+//	   policy language"); what is foreign keeps every byte        TestConformance_twice
+//	27 A person may have put the vendor's role in a statement of  TestClose_principalThatAHumanPut,
+//	   their own, as the vendor's procedure says                  TestCheck_findings, TestInspect
+//	28 Some roles only AWS may change, and a boundary limits      TestOpen_refused,
+//	   what a role can do (IAM User Guide, "Roles terms and       TestCheck_findings
+//	   concepts")
+//	29 Other partitions have other ARNs and another IAM (AWS      TestPartitions_openAndClose,
+//	   General Reference, "Amazon Resource Names (ARNs)")         TestPartitions_principalOfAnother
+//	30 A crash may come between any two calls                     TestConformance_crash
+//	31 The world goes on between the decision and the opening     TestOpen_notWhatWasApproved,
+//	                                                              TestOpen_lessThanWasApproved,
+//	                                                              TestOpen_redirectedMeanwhile,
+//	                                                              TestOpen_changesAfterTheCheck
+//	32 SimulatePrincipalPolicy sees neither trust policies nor    TestCheck_findings,
+//	   resource control policies (IAM API Reference): advice      TestCheck_throttled
+//	33 Role chaining ends after an hour (IAM User Guide, "Roles   TestOpen_assumesTheCellsRole
+//	   terms and concepts"); each write carries the grant's id
+//	34 Port forwarding, SSH and commands are never logged, and a  TestWatch_unloggedSessions
+//	   session may be without its stream (SSM User Guide,
+//	   "Logging session activity")
+//	35 Terraform and people change what is open: the statement,   TestWatch_drift,
+//	   the hard stop, the logging, the bot's permissions          TestWatch_permissionLost
+//	36 What looks like a change may only be another layout, an    TestWatch_noDrift,
+//	   old replica, or another grant of ours                      TestWatch_staleReads,
+//	                                                              TestWatch_overwrittenByUs,
+//	                                                              TestWatch_redirectedByAnotherCell
+//	37 A vendor's role that is made anew has the same ARN and is  TestWatch_vendorsRoleMadeAnew,
+//	   not trusted (IAM User Guide, "AWS JSON policy elements:    TestWatch_roleMadeAnew
+//	   Principal")
+//	38 CloudTrail is late, regional, asked at most twice a        TestWatch_whoAssumed,
+//	   second, and tells nothing of another account's refused     TestWatch_trailIsOnlyAdvice,
+//	   attempts (CloudTrail User Guide; IAM User Guide, "Logging  TestWatch_manyRoles
+//	   IAM and AWS STS API calls with AWS CloudTrail")
+//	39 A read that fails says nothing                             TestWatch_throttled,
+//	                                                              TestConformance_faults
 package actions

@@ -279,10 +279,10 @@ func (f failure) trouble(step, what string) *grant.Trouble {
 }
 
 // troubled sorts an error of a step that is either a *grant.Trouble already or
-// an error of AWS.
-func troubled(err error, write bool, step, what string) *grant.Trouble {
+// an error of a read.
+func troubled(err error, step, what string) *grant.Trouble {
 	if t, ok := asTrouble(err); ok {
 		return t
 	}
-	return sortError(err, write).trouble(step, what)
+	return sortError(err, false).trouble(step, what)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"breakglass/actions/trust"
@@ -73,7 +72,7 @@ func (a *AWS) Open(ctx context.Context, g grant.Grant, others []grant.Grant, ste
 		}
 		note, err := s.run(ctx)
 		if err != nil {
-			t := troubled(err, false, s.name, "the cell "+string(c.Name))
+			t := troubled(err, s.name, "the cell "+string(c.Name))
 			a.log.WarnContext(ctx, "opening failed", "grant", g.ID.String(), "step", s.name, "kind", string(t.Kind), "error", t.Cause)
 			return grant.Access{}, t
 		}
@@ -124,7 +123,7 @@ func (o *opening) check(ctx context.Context) (string, error) {
 	if t := o.scene.passing(); t != nil {
 		return "", t
 	}
-	if t := asApproved(o.grant, j.Report); t != nil {
+	if t := asApproved(o.grant, j.Report, o.scene.group); t != nil {
 		return "", t
 	}
 	o.role, o.seen = j.role.role, j.trust
@@ -150,29 +149,10 @@ func (s *scene) causes() error {
 	return errors.Join(errs...)
 }
 
-// asApproved refuses to open something else than what the approvers were shown.
-func asApproved(g grant.Grant, r grant.Report) *grant.Trouble {
-	if g.Report == nil {
-		return nil
-	}
-	for _, x := range []struct{ what, was, is string }{
-		{"role", g.Report.RoleARN, r.RoleARN},
-		{"instance", g.Report.InstanceID, r.InstanceID},
-		{"log group", g.Report.LogGroup, r.LogGroup},
-	} {
-		if x.was != "" && !strings.EqualFold(x.was, x.is) {
-			return &grant.Trouble{
-				Kind: grant.Refused, Step: grant.StepCheck,
-				Text:   fmt.Sprintf("The %s is %s now, but %s was shown when this was approved. Nothing was opened.", x.what, x.is, x.was),
-				Remedy: "Request access again, so that people approve what would happen now.",
-			}
-		}
-	}
-	return nil
-}
-
 func (o *opening) logging(ctx context.Context) (string, error) {
-	return o.a.enableLogging(ctx, o.cl, o.cell, o.scene.group, o.scene.prefs)
+	return o.a.enableLogging(ctx, o.cl, o.cell, o.scene.group, o.scene.prefs, func(left []string) *grant.Trouble {
+		return loggingAsApproved(o.grant, left, o.scene.group)
+	})
 }
 
 // hardStop puts the policy that makes AWS itself refuse everything after the
@@ -198,13 +178,15 @@ func (o *opening) hardStop(ctx context.Context) (string, error) {
 // the cut-off has done its work and is moved to now; as long as one is still
 // closing it stays, and that is said. The role's lock is held.
 func (o *opening) easeCutOff(ctx context.Context) (note string, err error) {
-	r := o.scene.read(o.role.arn)
-	cut := r.cut
+	cut := time.Time{} // where it could not be read there is nothing to ease
+	if r := o.scene.read(o.role.arn); r.cutErr == nil {
+		cut = r.cut
+	}
 	if date, newer := o.work.since(&o.work.cut, o.began); newer {
 		cut = date
 	}
 	at := time.Now().UTC().Truncate(time.Second)
-	if r.cutErr != nil || !cut.After(at) {
+	if !cut.After(at) {
 		return "", nil
 	}
 	if o.stillClosing() {

@@ -55,7 +55,7 @@ func (a *AWS) Inspect(ctx context.Context, name grant.CellName) (Inventory, erro
 	s := look(ctx, cl, c)
 	r, problem := s.found()
 	if s.account != nil {
-		return Inventory{}, troubled(s.account, false, grant.StepCheck, "the caller's account")
+		return Inventory{}, troubled(s.account, grant.StepCheck, "the caller's account")
 	}
 	if problem != nil {
 		if t := s.passing(); t != nil {
@@ -69,7 +69,7 @@ func (a *AWS) Inspect(ctx context.Context, name grant.CellName) (Inventory, erro
 	}
 	d, err := trust.Parse([]byte(r.document))
 	if err != nil {
-		return Inventory{}, troubled(&unreadableError{what: "the trust policy of " + r.what(), err: err}, false, grant.StepTrust, "the trust policy of "+r.what())
+		return Inventory{}, troubled(&unreadableError{what: "the trust policy of " + r.what(), err: err}, grant.StepTrust, "the trust policy of "+r.what())
 	}
 	inv.TrustHash, inv.Trusted = d.Hash(), trustedLines(d, time.Now())
 	for _, m := range d.Orphans() {

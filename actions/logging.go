@@ -219,9 +219,11 @@ const (
 
 // enableLogging is the step "logging": the region's preferences log to the
 // cell's group. It begins with what the check has read, writes only what
-// differs, and answers what it did in words. Logging is never switched off
-// again: other sessions may rely on it.
-func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logGroup, seen regionPreferences) (string, error) {
+// differs, and answers what it did in words. Where somebody else has changed the
+// preferences meanwhile, approved says whether what is left to do then is still
+// what people were shown. Logging is never switched off again: other sessions
+// may rely on it.
+func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logGroup, seen regionPreferences, approved func(left []string) *grant.Trouble) (string, error) {
 	if lines, err := seen.plan(group); err == nil && len(lines) == 0 {
 		return "was on already: " + group.name, nil
 	}
@@ -244,7 +246,7 @@ func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logG
 					last = err
 					continue
 				}
-				return "", troubled(unreadable(err, what), false, grant.StepLogging, what)
+				return "", troubled(unreadable(err, what), grant.StepLogging, what)
 			}
 		}
 		lines, err := seen.plan(group)
@@ -253,6 +255,10 @@ func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logG
 		}
 		if len(lines) == 0 {
 			return note(try, group), nil
+		}
+		if t := approved(lines); t != nil {
+			t.Step = grant.StepLogging
+			return "", t
 		}
 		version, err := writePreferences(ctx, cl, seen, group, last)
 		if err != nil {
@@ -377,9 +383,8 @@ func updatePreferences(ctx context.Context, cl *clients, content []byte, varied 
 // UpdateDocument has no condition, it just makes the next version.
 func keepOthers(ctx context.Context, cl *clients, read, version string, active bool, content []byte, want []member) (string, bool, error) {
 	for range documentTries {
-		was, err1 := strconv.Atoi(read)
-		is, err2 := strconv.Atoi(version)
-		if err1 != nil || err2 != nil || is <= was+1 {
+		was, is := versionNumber(read), versionNumber(version)
+		if was == 0 || is <= was+1 {
 			break
 		}
 		theirs, err := readVersion(ctx, cl, strconv.Itoa(is-1))
@@ -403,6 +408,15 @@ func keepOthers(ctx context.Context, cl *clients, read, version string, active b
 		}
 	}
 	return version, active, nil
+}
+
+// versionNumber is the number of a document version; 0: it has none.
+func versionNumber(version string) int {
+	n, err := strconv.Atoi(version)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // vary makes a content unlike every earlier one.
@@ -444,6 +458,7 @@ func waitActive(ctx context.Context, cl *clients, version string) error {
 				Remedy: "Look at the document " + preferencesName + " in the Systems Manager console (Session Manager, Preferences), then request access again.",
 				Cause:  errors.New(aws.ToString(out.Document.StatusInformation)),
 			}
+		case ssmtypes.DocumentStatusCreating, ssmtypes.DocumentStatusUpdating, ssmtypes.DocumentStatusDeleting:
 		}
 		if err := pause(ctx, wait); err != nil {
 			return err

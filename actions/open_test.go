@@ -145,19 +145,6 @@ func TestOpen_badRequest(t *testing.T) {
 	}
 }
 
-// People approve a plan. If the role, the instance or the log group is another
-// one when it comes to opening, nobody has approved that.
-func TestOpen_notWhatWasApproved(t *testing.T) {
-	bubble(t, func(t *testing.T, s *stage) {
-		l := s.request()
-		r := s.aws.Check(t.Context(), l.g)
-		r.InstanceID = "i-0123456789abcdef0"
-		l.apply(grant.CheckDone{Report: r})
-		wantTrouble(t, l.tryOpen(), grant.Refused, grant.StepCheck, "i-0123456789abcdef0 was shown", "Request access again")
-		s.noWrites()
-	})
-}
-
 // A passing trouble is not a refusal: nothing is written, and the next try opens.
 func TestOpen_throttled(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {

@@ -34,6 +34,12 @@ type AWS interface {
 	Open(ctx context.Context, g grant.Grant, others []grant.Grant, step func(grant.StepChanged) error) (grant.Access, error)
 	// Close does one round of closing: every step is tried, and read back.
 	Close(ctx context.Context, g grant.Grant, others []grant.Grant) grant.Round
+	// Watch looks at an open grant, and changes nothing: who is in, whether it is
+	// logged, whether anything is not as it was opened, who assumed the role. What
+	// cannot be read is left out, and said to be left out; it is never an error.
+	// Others are as in Open: a session or a statement of theirs is no news here. It
+	// holds up no Open and no Close, however slow AWS is.
+	Watch(ctx context.Context, g grant.Grant, others []grant.Grant) grant.Sighting
 }
 
 // Circle is a set of people: users, and the members of user groups.

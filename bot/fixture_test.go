@@ -93,8 +93,9 @@ type setup struct {
 	slack  slacksim.Options
 	people bot.People
 	policy grant.Policy
-	before func(*stage) // after everything stands, before the bot starts
-	idle   bool         // the bot is not started
+	before func(*stage)          // after everything stands, before the bot starts
+	idle   bool                  // the bot is not started
+	hands  func(bot.AWS) bot.AWS // nil: the real ones
 }
 
 type change = func(*setup)
@@ -248,12 +249,16 @@ func (s *stage) launch() {
 	if err != nil {
 		s.t.Fatalf("actions.New: %v", err)
 	}
+	var does bot.AWS = hands
+	if s.conf.hands != nil {
+		does = s.conf.hands(hands)
+	}
 	if s.db, err = store.Open(s.path); err != nil {
 		s.t.Fatalf("store.Open: %v", err)
 	}
 	s.bot, err = bot.New(bot.Options{
 		Team: s.team, Channel: channel, APIURL: s.slack.APIURL(), BotToken: s.slack.BotToken(), AppToken: s.slack.AppToken(),
-		People: s.conf.people, Policy: s.conf.policy, Store: s.db, AWS: hands, Log: log,
+		People: s.conf.people, Policy: s.conf.policy, Store: s.db, AWS: does, Log: log,
 		HTTPClient: &http.Client{Transport: s.power.line(&loopback{s.slack.Transport()})},
 		Dialer:     s.slack.Dialer(),
 	})
@@ -747,6 +752,9 @@ func (s *stage) invariants() {
 	}
 }
 
+// console is the only kind of address that a message may lead to.
+var console = regexp.MustCompile(`^https://[a-z0-9-]+\.console\.aws\.amazon\.com/cloudwatch/home\?region=[a-z0-9-]+#logsV2:log-groups/log-group/[A-Za-z0-9$._-]+/log-events/[A-Za-z0-9$._-]+$`)
+
 // mrkdwnMarkup finds bells and links in what Slack parses: mrkdwn texts.
 func mrkdwnMarkup(v any) string {
 	switch v := v.(type) {
@@ -760,7 +768,7 @@ func mrkdwnMarkup(v any) string {
 				return f
 			}
 		}
-		if v["type"] == "broadcast" || v["type"] == "link" {
+		if v["type"] == "broadcast" || (v["type"] == "link" && !console.MatchString(fmt.Sprint(v["url"]))) {
 			return fmt.Sprint(v["type"])
 		}
 	case []any:

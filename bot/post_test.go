@@ -260,18 +260,25 @@ func TestPost_onlyTheNewestState(t *testing.T) {
 	}, quiet)
 }
 
-// A card that nobody touches costs no calls.
+// A card that nobody touches costs no calls to Slack, and to AWS only the look
+// once a minute.
 func TestPost_idleIsQuiet(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {
 		s.opens(askProd)
 		time.Sleep(time.Minute)
-		slack, aws := len(s.slack.Calls("")), len(s.world.Calls())
+		slack, aws, writes := len(s.slack.Calls("")), len(s.world.Calls()), len(s.world.Writes())
 		time.Sleep(3 * time.Hour)
 		if n := len(s.slack.Calls("")) - slack; n != 0 {
 			t.Errorf("%d calls to Slack in three quiet hours", n)
 		}
-		if n := len(s.world.Calls()) - aws; n != 0 {
-			t.Errorf("%d calls to AWS in three quiet hours", n)
+		const looks = 180
+		if n := len(s.world.Calls()) - aws; n < looks || n > 10*looks {
+			t.Errorf("%d calls to AWS in three quiet hours, want some for each of %d looks", n, looks)
+		}
+		for _, c := range s.world.Writes()[writes:] {
+			if c.Op != "AssumeRole" {
+				t.Errorf("a look changed AWS: %s", c.Name())
+			}
 		}
 	}, quiet)
 }

@@ -42,6 +42,7 @@ const (
 	checkLimit = time.Minute
 	openLimit  = 3 * time.Minute
 	closeLimit = 2 * time.Minute
+	watchLimit = 45 * time.Second // less than from one look to the next
 	slackLimit = time.Minute
 )
 
@@ -64,6 +65,9 @@ func lane(o store.Owed) string {
 		return "aws/" + o.Grant.String()
 	case grant.DoCheck:
 		return "check/" + o.Grant.String()
+	case grant.DoWatch:
+		// Of its own: a slow look holds up neither a close nor a message.
+		return "watch/" + o.Grant.String()
 	case grant.DoCard, grant.DoSay:
 		return "slack/" + o.Grant.String()
 	case grant.DoExpire, grant.DoLapse, grant.DoRemind:
@@ -189,6 +193,9 @@ func (w *worker) pay(ctx context.Context, o store.Owed) time.Duration {
 	w.log.Log(ctx, level, "an effect could not be paid yet; it stays owed", "ref", reference(), "grant", o.Grant.String(), "effect", string(o.Effect.Kind), "arg", o.Effect.Arg, "attempt", o.Attempt+1, "wait", wait, "err", redact(err))
 	if _, err := w.bot.o.Store.Postpone(o, time.Now().UTC().Add(wait)); err != nil {
 		w.log.Error("the store does not take a postponement", "grant", o.Grant.String(), "err", err)
+		if o.Effect.Kind == grant.DoWatch {
+			return grant.WatchEvery // a full disk is no reason to look more often
+		}
 		return 2 * time.Second
 	}
 	return 0
@@ -217,6 +224,8 @@ func (w *worker) run1(ctx context.Context, o store.Owed) error {
 		return w.open(ctx, o, g)
 	case grant.DoClose:
 		return w.close(ctx, o, g)
+	case grant.DoWatch:
+		return w.watch(ctx, o, g)
 	case grant.DoCard:
 		return w.card(ctx, o, g)
 	case grant.DoSay:
@@ -333,6 +342,25 @@ func (w *worker) close(ctx context.Context, o store.Owed, g grant.Grant) error {
 	}
 	// Even when stopping: what was done is worth remembering.
 	return w.commit(o, grant.CloseRound{Round: round})
+}
+
+// watch looks at an open grant. What the look shows of a grant that has begun to
+// close meanwhile is moot.
+func (w *worker) watch(ctx context.Context, o store.Owed, g grant.Grant) error {
+	if g.Phase != grant.Open {
+		return w.commit(o, grant.Watched{}) // moot: settles it
+	}
+	others, err := w.others(g)
+	if err != nil {
+		return err
+	}
+	wctx, cancel := context.WithTimeout(ctx, watchLimit)
+	defer cancel()
+	sighting := w.bot.o.AWS.Watch(wctx, g, others)
+	if err := ctx.Err(); err != nil {
+		return err // stopping: half a look is not worth keeping
+	}
+	return w.commit(o, grant.Watched{Sighting: sighting})
 }
 
 // card posts or edits the grant's card to its newest state.

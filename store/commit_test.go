@@ -129,6 +129,20 @@ func TestCommit_bookkeepingNeedsNoEntry(t *testing.T) {
 	quiet(grant.EndDue{}, t0)
 	quiet(grant.ReminderDue{Name: grant.RemindUndecided}, t0)
 	loud(grant.ReminderDue{Name: grant.RemindStillOpen}, t0.Add(2*time.Hour))
+	look := func(f func(*grant.Sighting)) grant.Watched {
+		s := grant.Sighting{SessionsRead: true, Read: []string{"statement"}}
+		f(&s)
+		return grant.Watched{Sighting: s}
+	}
+	nothing := look(func(*grant.Sighting) {})
+	gone := look(func(s *grant.Sighting) { s.Drift = map[string]string{"statement": "It is gone."} })
+	quiet(grant.ReminderDue{Name: grant.RemindUnused}, t0.Add(2*time.Hour))
+	quiet(nothing, t0.Add(2*time.Hour))
+	quiet(grant.Watched{}, t0.Add(2*time.Hour))
+	loud(gone, t0.Add(2*time.Hour))
+	quiet(gone, t0.Add(2*time.Hour))
+	loud(nothing, t0.Add(2*time.Hour)) // put back: told to nobody
+	quiet(nothing, t0.Add(2*time.Hour))
 	loud(grant.EndDue{}, t0.Add(4*time.Hour))
 	failing := grant.CloseRound{Round: grant.Round{Trust: grant.Outcome{Trouble: &grant.Trouble{Kind: grant.Again, Step: grant.StepTrust, Text: "AWS is throttling."}}}}
 	loud(failing, t0.Add(4*time.Hour))

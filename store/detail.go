@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -10,7 +11,8 @@ import (
 
 // bookkeeping reports whether an event changed nothing that anyone would ask
 // about, and so needs no audit entry: where the card stands, a timer that came
-// early, a round of closing that found what the one before had found.
+// early, a round of closing that found what the one before had found, a look at
+// an open grant that found nothing to tell.
 func bookkeeping(ev grant.Event, before, after grant.Grant, effects []grant.Effect) bool {
 	if before.Phase != after.Phase {
 		return false
@@ -21,6 +23,9 @@ func bookkeeping(ev grant.Event, before, after grant.Grant, effects []grant.Effe
 		return true
 	case grant.ReminderDue:
 		return !slices.ContainsFunc(effects, func(e grant.Effect) bool { return e.Kind == grant.DoSay })
+	case grant.Watched:
+		// What was put back is told to nobody, and yet belongs into the log.
+		return sameDrift(before.Watch, after.Watch) && !slices.ContainsFunc(effects, func(e grant.Effect) bool { return e.Kind == grant.DoSay })
 	case grant.StepChanged:
 		return before.Touched == after.Touched && slices.EqualFunc(before.Opening, after.Opening, same)
 	case grant.CloseRound:
@@ -132,6 +137,88 @@ type reminderDetail struct {
 	Name string `json:"name"`
 }
 
+// watchDetail holds what a look has shown that was not known before.
+type watchDetail struct {
+	Came        []grant.Session   `json:"came,omitempty"`
+	Left        []string          `json:"left,omitempty"`         // sessions
+	Unlogged    []string          `json:"unlogged,omitempty"`     // sessions
+	NeverLogged []string          `json:"never_logged,omitempty"` // sessions
+	Beyond      int               `json:"beyond,omitempty"`       // live sessions that are not followed one by one
+	Drift       map[string]string `json:"drift,omitempty"`
+	PutBack     []string          `json:"put_back,omitempty"` // names of drift
+	Assumed     []assumedDetail   `json:"assumed,omitempty"`
+	AssumedMore bool              `json:"assumed_more,omitempty"`
+}
+
+type assumedDetail struct {
+	EventID string    `json:"event_id"`
+	At      time.Time `json:"at"`
+	By      string    `json:"by"`
+	Session string    `json:"session"`
+	From    string    `json:"from"`
+}
+
+func sameDrift(a, b *grant.Watch) bool {
+	if a == nil {
+		return b == nil || len(b.Drift) == 0
+	}
+	return b != nil && maps.Equal(a.Drift, b.Drift)
+}
+
+// watched is what changed from one look to the next.
+func watched(before, after *grant.Watch) watchDetail {
+	if before == nil {
+		before = &grant.Watch{}
+	}
+	if after == nil {
+		after = &grant.Watch{}
+	}
+	var d watchDetail
+	old := make(map[string]grant.Visit, len(before.Visits))
+	for _, v := range before.Visits {
+		old[v.Session.ID] = v
+	}
+	for _, v := range after.Visits {
+		was, known := old[v.Session.ID]
+		lives, lived := v.Gone.IsZero(), known && was.Gone.IsZero()
+		switch {
+		case lives && !lived:
+			d.Came = append(d.Came, v.Session)
+		case !lives && lived:
+			d.Left = append(d.Left, v.Session.ID)
+		}
+		if v.Unlogged && !was.Unlogged {
+			d.Unlogged = append(d.Unlogged, v.Session.ID)
+		}
+		if v.NeverLogged && !was.NeverLogged {
+			d.NeverLogged = append(d.NeverLogged, v.Session.ID)
+		}
+	}
+	if after.Beyond != before.Beyond {
+		d.Beyond = after.Beyond
+	}
+	for name, is := range after.Drift {
+		if before.Drift[name] == is {
+			continue
+		}
+		if d.Drift == nil {
+			d.Drift = map[string]string{}
+		}
+		d.Drift[name] = is.Text
+	}
+	for name := range before.Drift {
+		if _, still := after.Drift[name]; !still {
+			d.PutBack = append(d.PutBack, name)
+		}
+	}
+	slices.Sort(d.PutBack)
+	for _, a := range after.Assumed[min(len(before.Assumed), len(after.Assumed)):] {
+		d.Assumed = append(d.Assumed, assumedDetail{EventID: a.EventID, At: a.At, By: a.By, Session: a.Session, From: a.From})
+	}
+	d.AssumedMore = after.AssumedMore && !before.AssumedMore
+	return d
+}
+
 func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
 	switch e := ev.(type) {
 	case grant.Request:
@@ -184,6 +271,8 @@ func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
 		return raw(d)
 	case grant.ReminderDue:
 		return raw(reminderDetail(e))
+	case grant.Watched:
+		return raw(watched(before.Watch, after.Watch))
 	default:
 		return nil
 	}

@@ -62,6 +62,10 @@
 // dropping the field at its next write. Audit entries and their details only
 // ever gain optional fields, in the same step.
 //
+// 2026-11-23: an older schema is brought up to date when the file is opened, in
+// one transaction (schema 2: open grants come to owe their looks). There is no
+// way back but a backup, which the refusal of the older program says.
+//
 // 2026-11-23: a missing file is made complete under another name and then
 // linked into place. An empty or torn file is therefore never our own doing,
 // and is refused instead of being taken for a first start.

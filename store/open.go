@@ -17,8 +17,11 @@ import (
 
 // schema is the version of what is stored. Raise it whenever an older program
 // could not read, or would drop, what this one writes: a new field of a grant
-// counts, because decoding is strict.
-const schema = 1
+// counts, because decoding is strict. What it raises from is in [upgrade].
+//
+//	1  the first
+//	2  Grant.Watch, and the effect watch, which every open grant owes
+const schema = 2
 
 // The reasons for which a database cannot be opened that a caller may want to
 // tell apart.
@@ -74,6 +77,9 @@ func open(path string) (*Store, error) {
 		return nil, err
 	}
 	db.AllocSize = grownBy
+	if err := upgrade(db, time.Now()); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	return &Store{db: db, file: file, changed: make(chan struct{})}, nil
 }
 
@@ -240,13 +246,45 @@ func checkSchema(tx *bbolt.Tx) error {
 	switch v := binary.BigEndian.Uint64(version); {
 	case v > schema:
 		return fmt.Errorf("%w: its schema is version %d and this program knows %d. Run the newer program, or restore a backup from before", ErrNewer, v, schema)
-	case v < schema:
+	case v < 1:
 		return damaged("its schema version %d never was", v)
 	}
 	for _, name := range buckets {
 		if tx.Bucket(name) == nil {
 			return damaged("the part %q is missing. Restore a backup", name)
 		}
+	}
+	return nil
+}
+
+// upgrade brings a database of an older program up to this one's schema, in one
+// transaction. now is when what it comes to owe is due.
+func upgrade(db *bbolt.DB, now time.Time) (err error) {
+	defer guard(&err)()
+	version := func(tx *bbolt.Tx) uint64 { return binary.BigEndian.Uint64(tx.Bucket(bucketMeta).Get(metaSchema)) }
+	current := false
+	if err := db.View(func(tx *bbolt.Tx) error { current = version(tx) == schema; return nil }); err != nil || current {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		// From 1: the grants that are open are to be looked at like those that are
+		// opened from now on.
+		live, err := loadLive(tx)
+		if err != nil {
+			return err
+		}
+		for _, g := range live {
+			if g.Phase != grant.Open {
+				continue
+			}
+			if err := putEffects(tx, g.ID, []grant.Effect{{Kind: grant.DoWatch, Due: now}}); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(metaSchema, seqKey(schema))
+	})
+	if err != nil {
+		return fmt.Errorf("bring it up to schema %d: %w", schema, err)
 	}
 	return nil
 }

@@ -240,6 +240,16 @@ func (m *model) pay(t *rapid.T, s *Store, o Owed, now time.Time, commit func(*ra
 		ev = grant.LapseDue{}
 	case grant.DoRemind:
 		ev = grant.ReminderDue{Name: o.Effect.Arg}
+	case grant.DoWatch:
+		look := grant.Sighting{SessionsRead: true, Read: []string{"logging"}, Drift: map[string]string{}}
+		if text := rapid.SampledFrom([]string{"", "off", "elsewhere"}).Draw(t, "drift"); text != "" {
+			look.Drift["logging"] = text
+		}
+		for _, id := range rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b:c", "\xff\x00d"}), 0, 3).Draw(t, "sessions") {
+			look.Sessions = append(look.Sessions, grant.Session{ID: id, Started: now})
+			look.Assumed = append(look.Assumed, grant.Assumed{EventID: id, At: now, By: "<\xff>"})
+		}
+		ev = grant.Watched{Sighting: look}
 	case grant.DoCard:
 		ev = grant.CardPosted{Card: grant.Card{Channel: "C1", TS: "1"}}
 	default:

@@ -13,7 +13,7 @@ type Cell struct {
 	Name       string // helios-prod
 	EKSCluster string // none: the role's name has no suffix
 	Instance   string // an id made from the cell's name
-	Vendor     string // arn:aws:iam::111122223333:role/singlestore-support
+	Vendor     string // arn:aws:iam::111122223333:role/singlestore-support, in the region's partition
 }
 
 // A CellScene is a cell that stands, with everything that the bot, a person
@@ -34,11 +34,14 @@ type CellScene struct {
 func (w *World) NewCell(c Cell) CellScene {
 	for field, fallback := range map[*string]string{
 		&c.Account: "444455556666", &c.Region: "us-east-1", &c.Name: "helios-prod",
-		&c.Vendor: "arn:aws:iam::111122223333:role/singlestore-support",
 	} {
 		if *field == "" {
 			*field = fallback
 		}
+	}
+	partition := partitionOf(c.Region)
+	if c.Vendor == "" {
+		c.Vendor = "arn:" + partition + ":iam::111122223333:role/singlestore-support"
 	}
 	role := "ssm-access-from-other-accounts"
 	if c.EKSCluster != "" {
@@ -51,12 +54,12 @@ func (w *World) NewCell(c Cell) CellScene {
 	r := a.Region(c.Region)
 	s := CellScene{
 		Account: a, Region: r, Bot: a.User("breakglass-bot"),
-		Role: a.Role(role).Attach("arn:aws:iam::"+c.Account+":policy/session-starter", SessionStarter),
+		Role: a.Role(role).Attach("arn:"+partition+":iam::"+c.Account+":policy/session-starter", SessionStarter),
 		Host: a.Role("privileged-access-"+c.Name).
-			Attach("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore", SSMManagedInstanceCore).
-			Attach("arn:aws:iam::"+c.Account+":policy/session-logging", SessionLogging),
+			Attach("arn:"+partition+":iam::aws:policy/AmazonSSMManagedInstanceCore", SSMManagedInstanceCore).
+			Attach("arn:"+partition+":iam::"+c.Account+":policy/session-logging", SessionLogging),
 		LogGroup: r.LogGroup("/aws/ssm/" + c.Name + "/cluster").
-			KMSKey("arn:aws:kms:" + c.Region + ":" + c.Account + ":key/2f6e1f0a-0000-4000-8000-000000000000"),
+			KMSKey("arn:" + partition + ":kms:" + c.Region + ":" + c.Account + ":key/2f6e1f0a-0000-4000-8000-000000000000"),
 		Vendor: w.ForeignRole(c.Vendor),
 	}
 	a.InstanceProfile("privileged-access-"+c.Name, s.Host.Name())

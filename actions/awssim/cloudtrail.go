@@ -49,8 +49,8 @@ func (w *World) trail(c *call, failure *Error) {
 	}
 	region := c.region
 	if c.Service == "iam" {
-		// IAM is global; its events are in us-east-1.
-		region = c.account.region("us-east-1")
+		// IAM is global; its events are in one region of the partition.
+		region = c.account.region(globalRegion(c.account.partition))
 		c.trailed.role = c.account.roles[strings.ToLower(c.Params["RoleName"])]
 	}
 	e := &trailEvent{

@@ -145,7 +145,7 @@ func (r *Region) documentARN(name string) string {
 	if r.documents[name] == nil && amazonDocuments[name] != "" {
 		account = ""
 	}
-	return "arn:aws:ssm:" + r.name + ":" + account + ":document/" + name
+	return "arn:" + r.account.partition + ":ssm:" + r.name + ":" + account + ":document/" + name
 }
 
 func onDocument(c *call) []string { return []string{c.region.documentARN(c.Params["Name"])} }

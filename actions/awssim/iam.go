@@ -37,11 +37,11 @@ func (c *call) roleARN(name string) string {
 	if r := c.account.roles[strings.ToLower(name)]; r != nil {
 		return r.arn()
 	}
-	return "arn:aws:iam::" + c.account.id + ":role/" + name
+	return c.account.iamARN("role/" + name)
 }
 
 func onProfile(c *call) []string {
-	return []string{"arn:aws:iam::" + c.account.id + ":instance-profile/" + c.form.Get("InstanceProfileName")}
+	return []string{c.account.iamARN("instance-profile/" + c.form.Get("InstanceProfileName"))}
 }
 
 func onPolicySource(c *call) []string { return []string{c.form.Get("PolicySourceArn")} }

@@ -108,7 +108,7 @@ func (i *Instance) Credentials() Credentials {
 }
 
 func (i *Instance) arn() string {
-	return "arn:aws:ec2:" + i.region.name + ":" + i.region.account.id + ":instance/" + i.id
+	return "arn:" + i.region.account.partition + ":ec2:" + i.region.name + ":" + i.region.account.id + ":instance/" + i.id
 }
 
 // role returns the role that the agent works with, or nil.

@@ -96,6 +96,15 @@ func (g *LogGroup) Streams() []string {
 	return out
 }
 
+// Stream makes an empty stream, as anybody may who can write logs.
+func (g *LogGroup) Stream(name string) *LogGroup {
+	defer g.lock()()
+	if g.stream(name) == nil {
+		g.streams = append(g.streams, &logStream{name: name, created: time.Now()})
+	}
+	return g
+}
+
 // Events returns the messages of a stream.
 func (g *LogGroup) Events(stream string) []string {
 	defer g.lock()()
@@ -120,7 +129,7 @@ func (g *LogGroup) stream(name string) *logStream {
 }
 
 func (g *LogGroup) arn() string {
-	return "arn:aws:logs:" + g.region.name + ":" + g.region.account.id + ":log-group:" + g.name
+	return "arn:" + g.region.account.partition + ":logs:" + g.region.name + ":" + g.region.account.id + ":log-group:" + g.name
 }
 
 // sessionLog is how the agent logs one session.
@@ -238,7 +247,7 @@ func (l *sessionLog) close(s *session, now time.Time) {
 
 // groupsARN is what DescribeLogGroups is authorized on: all groups.
 func (r *Region) groupsARN() string {
-	return "arn:aws:logs:" + r.name + ":" + r.account.id + ":log-group::log-stream:"
+	return "arn:" + r.account.partition + ":logs:" + r.name + ":" + r.account.id + ":log-group::log-stream:"
 }
 
 func onGroups(c *call) []string { return []string{c.region.groupsARN()} }
@@ -256,7 +265,7 @@ func (c *call) groupName() string {
 }
 
 func onGroup(c *call) []string {
-	return []string{"arn:aws:logs:" + c.region.name + ":" + c.account.id + ":log-group:" + c.groupName() + ":log-stream:"}
+	return []string{"arn:" + c.account.partition + ":logs:" + c.region.name + ":" + c.account.id + ":log-group:" + c.groupName() + ":log-stream:"}
 }
 
 func onStream(c *call) []string { return []string{onGroup(c)[0] + c.Params["logStreamName"]} }

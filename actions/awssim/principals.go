@@ -44,7 +44,7 @@ func (a *Account) User(name string) *User {
 }
 
 // ARN returns the user's ARN.
-func (u *User) ARN() string { return "arn:aws:iam::" + u.account.id + ":user/" + u.name }
+func (u *User) ARN() string { return u.account.iamARN("user/" + u.name) }
 
 // Credentials returns the user's long-term key.
 func (u *User) Credentials() Credentials {
@@ -96,7 +96,7 @@ func (k *accessKey) arn() string {
 	if k.user != nil {
 		return k.user.ARN()
 	}
-	return "arn:aws:sts::" + k.account.id + ":assumed-role/" + k.role.name + "/" + k.session
+	return "arn:" + k.account.partition + ":sts::" + k.account.id + ":assumed-role/" + k.role.name + "/" + k.session
 }
 
 // principalARN is aws:PrincipalArn: of a session, the ARN of its role.
@@ -231,17 +231,21 @@ func (w *World) resolve(value string) (string, bool) {
 	case value == "*":
 		return value, true
 	case isAccountID(value):
-		return "arn:aws:iam::" + value + ":root", w.accounts[value] != nil
+		a := w.accounts[value]
+		if a == nil {
+			return value, false
+		}
+		return a.iamARN("root"), true
 	case isUniqueID(value):
 		// A raw id is legal only while its owner lives.
 		return value, w.roles[value] != nil || w.users[value] != nil
 	}
 	part := strings.SplitN(value, ":", 6)
-	if len(part) != 6 || part[0] != "arn" || part[1] != "aws" || part[3] != "" {
+	if len(part) != 6 || part[0] != "arn" || part[3] != "" {
 		return value, false
 	}
 	a := w.accounts[part[4]]
-	if a == nil {
+	if a == nil || part[1] != a.partition {
 		return value, false
 	}
 	kind, rest, _ := strings.Cut(part[5], "/")

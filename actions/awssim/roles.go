@@ -105,12 +105,16 @@ func (w *World) ForeignRole(arn string) *Role {
 		account, resource = part[4], strings.TrimPrefix(part[5], "role")
 	}
 	slash := strings.LastIndexByte(resource, '/')
-	r := w.account(account).role(resource[slash+1:])
+	a := w.account(account)
+	if len(part) == 6 && len(a.roles) == 0 && part[1] != "" {
+		a.partition = part[1]
+	}
+	r := a.role(resource[slash+1:])
 	if slash > 0 {
 		r.path = resource[:slash+1]
 	}
 	r.edit(func(s *roleState) {
-		s.attached = []managedPolicy{newManagedPolicy("arn:aws:iam::aws:policy/AdministratorAccess", AdministratorAccess)}
+		s.attached = []managedPolicy{newManagedPolicy("arn:"+r.account.partition+":iam::aws:policy/AdministratorAccess", AdministratorAccess)}
 	})
 	return r
 }
@@ -161,7 +165,7 @@ func (r *Role) seen(now time.Time) roleState {
 	return r.at(now.Add(-stale))
 }
 
-func (r *Role) arn() string { return "arn:aws:iam::" + r.account.id + ":role" + r.path + r.name }
+func (r *Role) arn() string { return r.account.iamARN("role" + r.path + r.name) }
 
 // storeTrust turns role and user ARNs into unique ids where they exist.
 func (r *Role) storeTrust(document string) string {
@@ -349,7 +353,7 @@ type instanceProfile struct {
 }
 
 func (p *instanceProfile) arn() string {
-	return "arn:aws:iam::" + p.account.id + ":instance-profile/" + p.name
+	return p.account.iamARN("instance-profile/" + p.name)
 }
 
 // InstanceProfile makes an instance profile that carries a role.

@@ -123,7 +123,7 @@ func (s *session) status(now time.Time) string {
 }
 
 func (s *session) arn() string {
-	return "arn:aws:ssm:" + s.region.name + ":" + s.region.account.id + ":session/" + s.id
+	return "arn:" + s.region.account.partition + ":ssm:" + s.region.name + ":" + s.region.account.id + ":session/" + s.id
 }
 
 // authorizeSession checks a permission on a session, with the tags that
@@ -136,7 +136,7 @@ func (c *call) authorizeSession() *Error {
 			rc.set(prefix+"aws:ssmmessages:target-id", s.target)
 		}
 	}
-	arn := "arn:aws:ssm:" + c.region.name + ":" + c.account.id + ":session/" + c.Params["SessionId"]
+	arn := "arn:" + c.account.partition + ":ssm:" + c.region.name + ":" + c.account.id + ":session/" + c.Params["SessionId"]
 	return c.authorize(c.action(), arn, rc)
 }
 
@@ -308,7 +308,7 @@ func startSession(c *call) (any, *Error) {
 // asks for it with ssm:SessionDocumentAccessCheck.
 func (c *call) authorizeStart(target, documentName string) *Error {
 	rc := c.requestKeys()
-	arn := "arn:aws:ec2:" + c.region.name + ":" + c.account.id + ":instance/" + target
+	arn := "arn:" + c.account.partition + ":ec2:" + c.region.name + ":" + c.account.id + ":instance/" + target
 	if i := c.region.instance(target); i != nil {
 		for _, t := range i.tags {
 			rc.set("ssm:resourceTag/"+t.key, t.value)

@@ -48,7 +48,7 @@ func assumeRole(c *call) (any, *Error) {
 		return nil, err
 	}
 	arn := c.form.Get("RoleArn")
-	if !strings.HasPrefix(arn, "arn:aws:iam::") {
+	if !strings.HasPrefix(arn, "arn:"+c.account.partition+":iam::") {
 		return nil, c.invalid(arn + " is invalid")
 	}
 	r := c.w.roleByARN(arn)
@@ -198,7 +198,7 @@ func (k *accessKey) is(who principal) (matched, named bool) {
 	if who.kind != "AWS" {
 		return false, false
 	}
-	if who.value == "arn:aws:iam::"+k.account.id+":root" {
+	if who.value == k.account.iamARN("root") {
 		return true, false
 	}
 	ids := []string{k.arn()}

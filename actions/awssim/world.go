@@ -61,6 +61,7 @@ type Knobs struct {
 type Account struct {
 	w           *World
 	id          string
+	partition   string           // aws, aws-us-gov or aws-cn
 	roles       map[string]*Role // by lower-cased name
 	users       map[string]*User
 	profiles    map[string]*instanceProfile
@@ -113,7 +114,7 @@ func (w *World) account(id string) *Account {
 	a, ok := w.accounts[id]
 	if !ok {
 		a = &Account{
-			w: w, id: id, trustQuota: 2048,
+			w: w, id: id, partition: "aws", trustQuota: 2048,
 			roles:    make(map[string]*Role),
 			users:    make(map[string]*User),
 			profiles: make(map[string]*instanceProfile),
@@ -135,10 +136,43 @@ func (a *Account) SetTrustQuota(characters int) *Account {
 	return a
 }
 
-// Region returns the account's part of a region.
+// iamARN is the ARN of a thing in IAM, which has no region.
+func (a *Account) iamARN(resource string) string {
+	return "arn:" + a.partition + ":iam::" + a.id + ":" + resource
+}
+
+// partitionOf is the partition of a region.
+func partitionOf(region string) string {
+	switch {
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	default:
+		return "aws"
+	}
+}
+
+// globalRegion is where a partition's IAM is, and records what it does.
+func globalRegion(partition string) string {
+	switch partition {
+	case "aws-us-gov":
+		return "us-gov-west-1"
+	case "aws-cn":
+		return "cn-north-1"
+	default:
+		return "us-east-1"
+	}
+}
+
+// Region returns the account's part of a region. An account lives in one
+// partition: that of the first region that is built in it.
 func (a *Account) Region(name string) *Region {
 	a.w.mu.Lock()
 	defer a.w.mu.Unlock()
+	if len(a.regions) == 0 && len(a.roles) == 0 {
+		a.partition = partitionOf(name)
+	}
 	return a.region(name)
 }
 

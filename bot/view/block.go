@@ -75,7 +75,7 @@ type richPart struct {
 	Elements []richElement `json:"elements"`
 }
 
-// richElement is a piece of text, a mention or a date in a rich text. Its text
+// richElement is a piece of text, a mention, a link or a date in a rich text. Its text
 // is never parsed by Slack, so it needs no escaping.
 type richElement struct {
 	Type        string     `json:"type"`
@@ -83,6 +83,7 @@ type richElement struct {
 	UserID      string     `json:"user_id,omitempty"`
 	UsergroupID string     `json:"usergroup_id,omitempty"`
 	ChannelID   string     `json:"channel_id,omitempty"`
+	URL         string     `json:"url,omitempty"`
 	Timestamp   int64      `json:"timestamp,omitempty"`
 	Format      string     `json:"format,omitempty"`
 	Fallback    string     `json:"fallback,omitempty"`
@@ -109,4 +110,5 @@ const (
 	maxBlocks  = 48
 	maxSum     = 8000
 	maxPiece   = 2900 // one text of a rich text, or one block of code
+	maxURL     = 2900 // Slack: 3,000
 )

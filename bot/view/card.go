@@ -375,7 +375,9 @@ func (p *page) open(g grant.Grant) {
 		ln(bold("Open until "), until(g).inBold(), " for SingleStore Support."),
 		endLine(g),
 		ln("Asked for by ", user(g.Requester), approvedBy(g), "."),
+		sessionsLine(g),
 	)
+	p.drift(g)
 	next := ln(bold("Next:"), " paste this into ticket ", typed(g.Ticket, grant.MaxTicket), ", then press Mark as sent.")
 	buttons := []button{newButton(g, ActionMarkSent, "Mark as sent", "primary", nil)}
 	if !g.SentAt.IsZero() {

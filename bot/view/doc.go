@@ -29,6 +29,9 @@
 //     (slackapi/bolt-js#2867).
 //   - Times are shown in the reader's zone, except in headings, which know no
 //     dates, and in the story of Show, which auditors compare with other logs.
+//   - The only links lead to a session's log in the AWS console. They are elements
+//     of rich text, and every byte of a foreign name in them is encoded.
+//   - What CloudTrail shows is always said with what it cannot show.
 //   - Reminders carry the button that they speak of; pressed too late it answers
 //     who ended the grant and when.
 //

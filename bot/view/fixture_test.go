@@ -22,7 +22,7 @@ func terms() grant.Terms {
 		Approvals: 2, Undecided: time.Hour, AWSEnforced: true, Settle: time.Minute,
 		Reminders: grant.Reminders{
 			Undecided: 10 * time.Minute, Unsent: 15 * time.Minute,
-			BeforeEnd: []time.Duration{30 * time.Minute, 10 * time.Minute}, StillOpen: 2 * time.Hour,
+			BeforeEnd: []time.Duration{30 * time.Minute, 10 * time.Minute}, StillOpen: 2 * time.Hour, Unused: 30 * time.Minute,
 		},
 	}
 }
@@ -149,6 +149,49 @@ func sessions() []grant.Session {
 	}
 }
 
+// The sessions of the story: jo is in and out again, kim stays without a log, lee
+// forwards a port.
+const (
+	jo  = "vendor-jo-0123456789abcdef0"
+	kim = "kim@singlestore-0fedcba9876543210"
+	lee = "lee-00000000000000001"
+)
+
+func session(id, name string, at time.Time) grant.Session {
+	return grant.Session{
+		ID: id, Owner: "arn:aws:sts::444455556666:assumed-role/" + role + "/" + name, Target: box,
+		Document: "SSM-SessionManagerRunShell", Status: "Connected", Started: at,
+	}
+}
+
+// looked is a look that could read everything and saw what f says.
+func (s *tale) looked(f func(*grant.Sighting)) *tale {
+	s.after(time.Minute)
+	see := grant.Sighting{SessionsRead: true, Read: []string{"statement", "hard stop", "logging", "permission"}}
+	if f != nil {
+		f(&see)
+	}
+	return s.event(grant.Watched{Sighting: see})
+}
+
+func (s *tale) visited() *tale {
+	at := s.now
+	assumed := []grant.Assumed{{EventID: "e1", At: at.Add(20 * time.Second), By: "111122223333", Session: "vendor-jo", From: "192.0.2.7"}}
+	s.looked(func(x *grant.Sighting) {
+		x.Sessions = []grant.Session{session(jo, "vendor-jo", at.Add(30*time.Second))}
+	})
+	in := []grant.Session{session(kim, "kim@singlestore", s.now), session(lee, "lee", s.now)}
+	in[1].Document = "AWS-StartPortForwardingSession"
+	s.after(10 * time.Minute)
+	s.looked(func(x *grant.Sighting) {
+		x.Sessions, x.Unlogged, x.NeverLogged, x.Assumed = in, []string{kim}, []string{lee}, assumed
+	})
+	return s.looked(func(x *grant.Sighting) {
+		x.Sessions, x.Assumed = in[:1], assumed
+		x.Drift = map[string]string{"statement": "The statement BreakglassBG7 is no longer in the trust policy, so SingleStore cannot come in."}
+	})
+}
+
 func (s *tale) round(r grant.Round) *tale {
 	return s.after(5 * time.Second).event(grant.CloseRound{Round: r})
 }
@@ -239,10 +282,15 @@ func scenes(t *testing.T) []scene {
 		{"opening_trying_again", again},
 		{"open", begin(t).checked().approved().half().opened()},
 		{"open_sent", begin(t).checked().approved().half().opened().sent()},
+		{"open_nobody", begin(t).checked().approved().half().opened().looked(nil)},
+		{"open_unread", begin(t).checked().approved().half().opened().event(grant.Watched{})},
+		{"open_watched", begin(t).checked().approved().half().opened().sent().visited()},
 		{"closing", begin(t).checked().approved().half().opened().sent().revoked().firstRound()},
 		{"closing_stuck", begin(t).checked().approved().half().opened().sent().revoked().stuck()},
 		{"closing_failed", begin(t).checked().approved().failed()},
 		{"closed", begin(t).checked().approved().half().opened().sent().revoked().firstRound().proven()},
+		{"closed_watched", begin(t).checked().approved().half().opened().sent().visited().revoked().firstRound().proven()},
+		{"closed_nobody", begin(t).checked().approved().half().opened().sent().looked(nil).revoked().firstRound().proven()},
 		{"closed_never_opened", begin(t).checked().approved().failed().neverOpened()},
 		{"closed_still_trusted", still},
 		{"denied", begin(t).checked().after(time.Minute).event(grant.Deny{By: approver(eva), Why: "wrong cell, see the ticket"})},

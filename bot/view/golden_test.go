@@ -89,6 +89,8 @@ func readRich(part map[string]any) string {
 			s.WriteString("#" + e["channel_id"].(string))
 		case "date":
 			s.WriteString(e["fallback"].(string))
+		case "link":
+			s.WriteString("[" + e["text"].(string) + "](" + e["url"].(string) + ")")
 		default:
 			panic(fmt.Sprintf("an element of the kind %v", e["type"]))
 		}
@@ -155,7 +157,7 @@ func TestCard_golden(t *testing.T) {
 }
 
 func TestShow_golden(t *testing.T) {
-	for _, name := range []string{"requested", "opening", "open", "closing_stuck", "closed", "closed_never_opened", "denied"} {
+	for _, name := range []string{"requested", "opening", "open", "closing_stuck", "closed", "closed_never_opened", "denied", "open_watched", "open_nobody", "open_unread", "closed_watched"} {
 		t.Run(name, func(t *testing.T) {
 			s := sceneNamed(t, name)
 			golden(t, "show_"+name, Show(s.g, s.now.Add(time.Minute)))
@@ -169,6 +171,10 @@ func TestSay_golden(t *testing.T) {
 	group := People{Approvers: people.Approvers, ApproverGroups: []grant.GroupID{"S0PLATFORM"}}
 	other := sceneNamed(t, "open").g
 	other.ID = 9
+	version := func(name string) string { // of the watched story
+		return fmt.Sprintf("%s:%d", name, sceneNamed(t, "open_watched").g.Version)
+	}
+	early := fmt.Sprintf("%s:%d", grant.SayAssumed, sceneNamed(t, "open_watched").g.Version-1)
 	for _, tt := range []struct {
 		file, scene, name string
 		later             time.Duration
@@ -193,6 +199,18 @@ func TestSay_golden(t *testing.T) {
 		{"undecided_group", "requested_half_approved", grant.RemindUndecided + ":2", 30 * time.Minute, group, nil},
 		{"unsent", "open", grant.RemindUnsent, 15 * time.Minute, people, nil},
 		{"before_end", "open", grant.RemindBeforeEnd + ":30m0s", 3*time.Hour + 30*time.Minute, people, nil},
+		{"proof_watched", "closed_watched", grant.SayProof, 0, people, nil},
+		{"proof_nobody", "closed_nobody", grant.SayProof, 0, people, nil},
+		{"came", "open_watched", grant.SayCame + ":" + kim, 0, people, nil},
+		{"came_and_gone", "open_watched", grant.SayCame + ":" + jo, 0, people, nil},
+		{"left", "open_watched", grant.SayLeft + ":" + jo, 0, people, nil},
+		{"unlogged", "open_watched", grant.SayUnlogged + ":" + kim, 0, group, nil},
+		{"unlogged_too_late", "closed_watched", grant.SayUnlogged + ":" + kim, 0, people, nil},
+		{"never_logged", "open_watched", grant.SayNeverLogged + ":" + lee, 0, people, nil},
+		{"sessions", "open_watched", grant.SaySessions + ":9", 0, people, nil},
+		{"drift", "open_watched", version(grant.SayDrift + ":statement"), time.Minute, people, nil},
+		{"assumed", "open_watched", early, 0, people, nil},
+		{"unused", "open_nobody", grant.RemindUnused, 30 * time.Minute, people, nil},
 		{"still_open", "open", grant.RemindStillOpen + ":1", 2 * time.Hour, people, nil},
 	} {
 		t.Run(tt.file, func(t *testing.T) {

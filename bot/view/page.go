@@ -82,7 +82,7 @@ func (q part) size() int {
 	n := units(q.text) + 20
 	for _, l := range q.lines {
 		for _, s := range l {
-			n += units(s.text) + len(s.style) + len(s.plain)
+			n += units(s.text) + len(s.style) + len(s.plain) + len(s.url)
 		}
 	}
 	for _, b := range q.buttons {

@@ -103,6 +103,9 @@ func anyGrant(t *rapid.T, phase grant.Phase) grant.Grant {
 		OpenError: someTrouble(t), OpenedAt: someTime(t), End: someTime(t), SentBy: somebody(t),
 		Touched: rapid.Bool().Draw(t, "touched"), ClosedAt: someTime(t),
 	}
+	if rapid.Bool().Draw(t, "real region") {
+		g.Region = rapid.SampledFrom([]string{"us-east-1", "us-gov-west-1", "cn-north-1", "ap-southeast-2"}).Draw(t, "region")
+	}
 	g.Terms.AWSEnforced = rapid.Bool().Draw(t, "enforced")
 	g.Terms.Approvals = rapid.IntRange(0, 60).Draw(t, "needed")
 	if rapid.Bool().Draw(t, "sent") {
@@ -145,7 +148,45 @@ func anyGrant(t *rapid.T, phase grant.Phase) grant.Grant {
 	g.Story = many(t, 200, "story", func() grant.Moment {
 		return grant.Moment{At: someTime(t), By: someActor(t), Text: rapid.SampledFrom(nasty).Draw(t, "moment")}
 	})
+	if rapid.Bool().Draw(t, "watched") {
+		g.Watch = anyWatch(t)
+	}
 	return g
+}
+
+// anyWatch is whatever somebody inside can make a look show.
+func anyWatch(t *rapid.T) *grant.Watch {
+	text := func(name string, most int) string { return hostile(most).Draw(t, name) }
+	w := &grant.Watch{
+		At: someTime(t), SessionsAt: someTime(t), Forgotten: rapid.IntRange(0, 200).Draw(t, "forgotten"), Beyond: rapid.IntRange(0, 200).Draw(t, "beyond"),
+		AssumedMore: rapid.Bool().Draw(t, "more"),
+	}
+	visit := func() grant.Visit {
+		return grant.Visit{
+			Session: grant.Session{
+				ID: text("session", 200), Owner: rapid.SampledFrom([]string{"", "a:assumed-role/r/"}).Draw(t, "owner") + text("owner", 300), Target: text("target", 100),
+				Document: text("document", 200), Started: someTime(t),
+			},
+			Seen: someTime(t), Gone: someTime(t), Back: someTime(t), Unlogged: rapid.Bool().Draw(t, "unlogged"), NeverLogged: rapid.Bool().Draw(t, "never"),
+		}
+	}
+	w.Visits = many(t, 4, "visits", visit)
+	for len(w.Visits) > 0 && len(w.Visits) < 100 && rapid.Bool().Draw(t, "crowd") {
+		w.Visits = append(w.Visits, w.Visits...)
+	}
+	w.Assumed = many(t, 3, "assumed", func() grant.Assumed {
+		return grant.Assumed{EventID: "e", At: someTime(t), By: text("by", 600), Session: text("name", 100), From: text("from", 100), Told: 1}
+	})
+	for len(w.Assumed) > 0 && len(w.Assumed) < 100 && rapid.Bool().Draw(t, "often") {
+		w.Assumed = append(w.Assumed, w.Assumed...)
+	}
+	for range rapid.IntRange(0, 8).Draw(t, "drifts") {
+		if w.Drift == nil {
+			w.Drift = map[string]grant.Drift{}
+		}
+		w.Drift[text("drift name", 40)] = grant.Drift{Text: text("drift", 3000), Since: someTime(t), Told: 1}
+	}
+	return w
 }
 
 var phases = grant.Phases[1:]
@@ -153,6 +194,26 @@ var phases = grant.Phases[1:]
 var sayings = []string{
 	grant.SayDenied, grant.SayLapsed, grant.SayWithdrawn, grant.SayOpened, grant.SayFailed, grant.SayClosing, grant.SayStuck + ":3", grant.SayProof,
 	grant.RemindUndecided + ":1", grant.RemindUnsent, grant.RemindBeforeEnd + ":30m0s", grant.RemindBeforeEnd + ":10m0s", grant.RemindStillOpen + ":1",
+	grant.SaySessions + ":1", grant.SayAssumed + ":1", grant.SayAssumed + ":2", grant.RemindUnused,
+}
+
+// sightings are the names of the messages about what was seen of a grant.
+func sightings(g grant.Grant) (names []string) {
+	if g.Watch == nil {
+		return nil
+	}
+	for i, v := range g.Watch.Visits {
+		if i == 3 {
+			break
+		}
+		for _, kind := range []string{grant.SayCame, grant.SayLeft, grant.SayUnlogged, grant.SayNeverLogged} {
+			names = append(names, kind+":"+v.Session.ID)
+		}
+	}
+	for name, d := range g.Watch.Drift {
+		names = append(names, fmt.Sprintf("%s:%s:%d", grant.SayDrift, name, d.Told))
+	}
+	return names
 }
 
 type view struct {
@@ -171,7 +232,7 @@ func every(g grant.Grant, others []grant.Grant, people People, now time.Time) []
 		{"requested", Requested(g, "C0APPROVALS")},
 		{"revoking", Revoking([]grant.Grant{g}, 2, "C0APPROVALS")},
 	}
-	for _, name := range sayings {
+	for _, name := range append(sightings(g), sayings...) {
 		if m, ok := Say(name, g, others, people, now); ok {
 			out = append(out, view{name, m})
 		}
@@ -184,6 +245,9 @@ var (
 	entities = regexp.MustCompile(`&(amp|lt|gt);`)
 	ours     = regexp.MustCompile("`/?[a-zA-Z0-9 |=:.\\[\\]/-]+`|\\*[^*_~`\n]+\\*")
 )
+
+// console is an address in the AWS console that nothing can have broken out of.
+var console = regexp.MustCompile(`^https://[a-z0-9-]+\.console\.(aws\.amazon\.com|amazonaws-us-gov\.com|amazonaws\.cn)/cloudwatch/home\?region=[a-z0-9-]+#logsV2:log-groups/log-group/[A-Za-z0-9$._-]+/log-events/[A-Za-z0-9$._-]+$`)
 
 // harmless checks that nothing in a message is markup but our own.
 func harmless(t interface{ Errorf(string, ...any) }, name string, m Message) {
@@ -230,7 +294,12 @@ func harmless(t interface{ Errorf(string, ...any) }, name string, m Message) {
 						t.Errorf("%s: %s was mentioned", name, id)
 					}
 				}
-			case "broadcast", "link", "emoji":
+			case "link":
+				if url := v["url"].(string); !console.MatchString(url) || len(url) > 3000 || v["text"] != "log in CloudWatch" {
+					t.Errorf("%s: a link that is not ours: %v", name, v)
+				}
+				sum += len(v["url"].(string))
+			case "broadcast", "emoji":
 				t.Errorf("%s: an element of the kind %s", name, v["type"])
 			}
 			for k, e := range v {
@@ -404,6 +473,13 @@ func TestSay_worth(t *testing.T) {
 			want = slices.DeleteFunc(want, func(n string) bool { return n == "unsent" })
 		case "closing_stuck":
 			want = append(want, "stuck:3")
+		case "open_nobody":
+			want = append(want, "unused")
+		case "open_watched":
+			want = slices.DeleteFunc(want, func(n string) bool { return n == "unsent" })
+			want = append(want, "sessions:1")
+		case "closed_watched":
+			want = append(want, "sessions:1")
 		}
 		var got []string
 		for _, name := range append([]string{"", "nonsense"}, sayings...) {

@@ -77,6 +77,20 @@ func Say(name string, g grant.Grant, others []grant.Grant, people People, now ti
 		ok = p.remindBeforeEnd(arg, g, now)
 	case grant.RemindStillOpen:
 		ok = p.remindStillOpen(g, now)
+	case grant.SayCame:
+		ok = p.sayCame(arg, g)
+	case grant.SayLeft:
+		ok = p.sayLeft(arg, g, now)
+	case grant.SayUnlogged, grant.SayNeverLogged:
+		ok = p.sayUnlogged(kind, arg, g, people, now)
+	case grant.SaySessions:
+		ok = p.saySessions(g, now)
+	case grant.SayDrift:
+		ok = p.sayDrift(arg, g, people, now)
+	case grant.SayAssumed:
+		ok = p.sayAssumed(arg, g)
+	case grant.RemindUnused:
+		ok = p.remindUnused(g, now)
 	}
 	if !ok {
 		return Message{}, false
@@ -292,6 +306,7 @@ func (p *page) sayProof(g grant.Grant, others []grant.Grant) bool {
 		p.para(ln(bold("Trust policy, SHA-256:"), " before opening ", typedCode(a.TrustBefore, 13), ", while open ", typedCode(a.TrustAfter, 13)))
 	}
 	p.sessions(e.Ended, 15)
+	p.seen(g, 8)
 	p.still(e)
 	p.para(whoLines(g)...)
 	if len(e.Ended) > 0 {

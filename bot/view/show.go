@@ -30,6 +30,9 @@ func Show(g grant.Grant, now time.Time) Message {
 	default:
 		p.lead(ln(bold(phaseName(g)), " at ", when(g.DecidedAt), " by ", actor(g.DecidedBy), "."), ln("Nothing was changed in AWS."))
 	}
+	if g.Phase == grant.Open {
+		p.drift(g)
+	}
 	p.trouble("Why it is not open", g.OpenError)
 	if g.Phase == grant.Closed {
 		p.para(proofLines(g)...)
@@ -46,6 +49,7 @@ func Show(g grant.Grant, now time.Time) Message {
 	}
 	p.facts(g, grant.MaxReason)
 	p.support(g)
+	p.seen(g, 4)
 	p.story(g)
 	if len(g.Opening) > 0 {
 		p.para(append([]line{ln(bold("Opening, step by step"))}, stepLines(g, g.Opening)...)...)

@@ -91,6 +91,7 @@ type span struct {
 	at    time.Time
 	style string // of a date: Slack's format
 	plain string // of a date: how it reads where Slack formats nothing
+	url   string // of a link
 }
 
 type spanKind int
@@ -101,6 +102,7 @@ const (
 	group
 	place
 	date
+	link // to the AWS console, and nowhere else
 )
 
 // line is one line of a paragraph.
@@ -245,6 +247,8 @@ func (s span) read() string {
 		return "<#" + s.text + ">"
 	case date:
 		return fmt.Sprintf("<!date^%d^%s|%s>", s.at.Unix(), s.style, s.plain)
+	case link:
+		return Escape(s.text) + " " + s.url
 	default:
 		return Escape(s.text)
 	}
@@ -253,6 +257,10 @@ func (s span) read() string {
 // markup is what Slack would take for formatting in mrkdwn, links and mentions
 // aside, which verbatim turns off.
 var markup = regexp.MustCompile("[*_~`<>&\n]|:[a-z0-9_+'-]+:")
+
+// plainCode is what may be said as code in mrkdwn: our own commands, and names
+// that look like them.
+var plainCode = regexp.MustCompile(`^/?[a-zA-Z0-9 |=:.\[\]/-]+$`)
 
 // mrkdwn is a paragraph as mrkdwn, and whether it can be said in mrkdwn without
 // anything in it being taken for formatting.
@@ -271,7 +279,7 @@ func mrkdwn(lines []line) (string, bool) {
 			}
 			var said []string
 			for _, s := range l[:n] {
-				if s.kind == words && markup.MatchString(s.text) {
+				if s.kind == link || (s.code && !plainCode.MatchString(s.text)) || (s.kind == words && markup.MatchString(s.text)) {
 					return "", false
 				}
 				said = append(said, s.read())
@@ -308,6 +316,8 @@ func (s span) element() richElement {
 		e = richElement{Type: "channel", ChannelID: s.text}
 	case date:
 		e = richElement{Type: "date", Timestamp: s.at.Unix(), Format: s.style, Fallback: s.plain}
+	case link:
+		e = richElement{Type: "link", URL: s.url, Text: s.text}
 	default:
 		e = richElement{Type: "text", Text: s.text}
 	}

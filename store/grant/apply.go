@@ -226,6 +226,8 @@ func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
 		return g.endDue(now), nil
 	case ReminderDue:
 		return g.remind(e.Name, now), nil
+	case Watched:
+		return g.watched(e.Sighting, now), nil
 	case CardPosted:
 		g.Card = e.Card
 		return nil, nil
@@ -293,6 +295,8 @@ func (g *Grant) quiet() []Effect {
 		{Kind: DoRemind, Arg: RemindUndecided, Cancel: true},
 		{Kind: DoRemind, Arg: RemindUnsent, Cancel: true},
 		{Kind: DoRemind, Arg: RemindStillOpen, Cancel: true},
+		{Kind: DoRemind, Arg: RemindUnused, Cancel: true},
+		{Kind: DoWatch, Cancel: true},
 	}
 	for _, d := range g.Terms.Reminders.BeforeEnd {
 		out = append(out, Effect{Kind: DoRemind, Arg: beforeEnd(d), Cancel: true})
@@ -410,6 +414,7 @@ func (g *Grant) openDone(e OpenDone, now time.Time) []Effect {
 	effects := []Effect{
 		{Kind: DoOpen, Cancel: true},
 		{Kind: DoExpire, Due: g.End},
+		{Kind: DoWatch, Due: now.Add(WatchEvery / 4)},
 		card(now),
 		{Kind: DoSay, Arg: SayOpened, Due: now},
 	}
@@ -420,6 +425,9 @@ func (g *Grant) openDone(e OpenDone, now time.Time) []Effect {
 	}
 	if d := g.Terms.Reminders.StillOpen; d > 0 && now.Add(d).Before(g.End) {
 		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindStillOpen, Due: now.Add(d)})
+	}
+	if d := g.Terms.Reminders.Unused; d > 0 && now.Add(d).Before(g.End) {
+		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUnused, Due: now.Add(d)})
 	}
 	if d := g.Terms.Reminders.Unsent; d > 0 && now.Add(d).Before(g.End) {
 		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUnsent, Due: now.Add(d)})
@@ -477,6 +485,8 @@ func (g *Grant) remind(name string, now time.Time) []Effect {
 			effects = append(effects, Effect{Kind: DoRemind, Arg: RemindStillOpen, Due: at})
 		}
 		return effects
+	case kind == RemindUnused && g.Phase == Open && r.Unused > 0 && now.Before(g.End):
+		return g.remindUnused(now)
 	case kind == RemindUnsent && g.Phase == Open && g.SentAt.IsZero() && now.Before(g.End):
 		return []Effect{say(RemindUnsent)}
 	default:

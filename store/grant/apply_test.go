@@ -111,6 +111,7 @@ func TestApply_whatTheTableLacksIsRefused(t *testing.T) {
 		grant.LapseDue{},
 		grant.EndDue{},
 		grant.ReminderDue{Name: "x"},
+		grant.Watched{},
 		grant.CardPosted{Card: grant.Card{Channel: "C1", TS: "1"}},
 	}
 	if len(events) != len(grant.Kinds) {
@@ -156,6 +157,15 @@ func TestApply_leavesItsReceiverAlone(t *testing.T) {
 		grant.StepChanged{Step: grant.StepTrust, State: grant.Running},
 		access(t0.Add(4 * time.Hour)),
 		grant.MarkSent{By: alice},
+		watched(func(s *grant.Sighting) {
+			s.Sessions, s.Drift = []grant.Session{{ID: "s1"}}, map[string]string{"statement": "It is gone."}
+			s.Assumed = []grant.Assumed{{EventID: "e1"}}
+		}),
+		watched(func(s *grant.Sighting) {
+			s.Sessions, s.NeverLogged = []grant.Session{{ID: "s2"}}, []string{"s2"}
+			s.Assumed = []grant.Assumed{{EventID: "e2"}}
+		}),
+		watched(func(s *grant.Sighting) { s.Sessions = []grant.Session{{ID: "s1"}} }),
 		grant.Revoke{By: dave, Why: "done"},
 		round(func(r *grant.Round) { r.Removed, r.Ended = []string{"a"}, []grant.Session{{ID: "s1"}} }),
 		round(func(r *grant.Round) { r.Removed, r.Ended = []string{"b"}, []grant.Session{{ID: "s2"}} }),
@@ -164,7 +174,7 @@ func TestApply_leavesItsReceiverAlone(t *testing.T) {
 	g := grant.Grant{ID: 7}
 	var grants []grant.Grant
 	var prints []string
-	print := func(g grant.Grant) string { return fmt.Sprintf("%+v %+v %+v", g, g.Ending, g.Report) }
+	print := func(g grant.Grant) string { return fmt.Sprintf("%+v %+v %+v %+v", g, g.Ending, g.Report, g.Watch) }
 	for _, ev := range life {
 		next, _ := must(t, g, ev, t0)
 		grants, prints = append(grants, g), append(prints, print(g))
@@ -221,7 +231,7 @@ func TestApply_openDone(t *testing.T) {
 			reminders = append(reminders, fmt.Sprint(e.Arg, " ", e.Due.Sub(t0)))
 		}
 	}
-	want := []string{"before_end:30m0s 3h30m0s", "before_end:10m0s 3h50m0s", "still_open 2h1m0s", "unsent 16m0s"}
+	want := []string{"before_end:30m0s 3h30m0s", "before_end:10m0s 3h50m0s", "still_open 2h1m0s", "unused 31m0s", "unsent 16m0s"}
 	if diff := cmp.Diff(want, reminders); diff != "" {
 		t.Errorf("reminders (-want +got):\n%s", diff)
 	}

@@ -15,10 +15,11 @@ const (
 	DoCard   EffectKind = "card"   // post or edit the card to the newest state
 	DoSay    EffectKind = "say"    // a message in the card's thread, named by Arg
 	DoRemind EffectKind = "remind" // give ReminderDue for the reminder Arg
+	DoWatch  EffectKind = "watch"  // look at an open grant in AWS
 )
 
 // EffectKinds lists every kind.
-var EffectKinds = []EffectKind{DoCheck, DoOpen, DoClose, DoExpire, DoLapse, DoCard, DoSay, DoRemind}
+var EffectKinds = []EffectKind{DoCheck, DoOpen, DoClose, DoExpire, DoLapse, DoCard, DoSay, DoRemind, DoWatch}
 
 // Effect is one thing owed for a grant, not before Due. A grant owes an effect
 // of one kind and Arg at most once: a newer one replaces the older.

@@ -27,6 +27,7 @@ const (
 	KindLapseDue    Kind = "lapse_due"
 	KindEndDue      Kind = "end_due"
 	KindReminderDue Kind = "reminder_due"
+	KindWatched     Kind = "watched"
 	KindCardPosted  Kind = "card_posted"
 )
 
@@ -34,7 +35,7 @@ const (
 var Kinds = []Kind{
 	KindRequest, KindApprove, KindDeny, KindWithdraw, KindRevoke, KindMarkSent,
 	KindCheckDone, KindStepChanged, KindOpenDelayed, KindOpenFailed, KindOpenDone, KindCloseRound,
-	KindLapseDue, KindEndDue, KindReminderDue, KindCardPosted,
+	KindLapseDue, KindEndDue, KindReminderDue, KindWatched, KindCardPosted,
 }
 
 // Event is something that happens to a grant.
@@ -115,6 +116,9 @@ type EndDue struct{}
 // ReminderDue is the clock: a reminder's time has come.
 type ReminderDue struct{ Name string }
 
+// Watched is what a look at an open grant has shown.
+type Watched struct{ Sighting Sighting }
+
 // CardPosted says where the card stands.
 type CardPosted struct{ Card Card }
 
@@ -135,6 +139,7 @@ func (CloseRound) Kind() Kind  { return KindCloseRound }
 func (LapseDue) Kind() Kind    { return KindLapseDue }
 func (EndDue) Kind() Kind      { return KindEndDue }
 func (ReminderDue) Kind() Kind { return KindReminderDue }
+func (Watched) Kind() Kind     { return KindWatched }
 func (CardPosted) Kind() Kind  { return KindCardPosted }
 
 func (e Request) Actor() Actor   { return e.By }
@@ -152,6 +157,7 @@ func (CloseRound) Actor() Actor  { return Self() }
 func (LapseDue) Actor() Actor    { return Self() }
 func (EndDue) Actor() Actor      { return Self() }
 func (ReminderDue) Actor() Actor { return Self() }
+func (Watched) Actor() Actor     { return Self() }
 func (CardPosted) Actor() Actor  { return Self() }
 
 // String names an actor in a log line; people's names are Slack's business.

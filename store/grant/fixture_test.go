@@ -24,7 +24,7 @@ func terms(approvals int) grant.Terms {
 		Approvals: approvals, Undecided: time.Hour, AWSEnforced: true, Settle: time.Minute,
 		Reminders: grant.Reminders{
 			Undecided: 10 * time.Minute, Unsent: 15 * time.Minute, StillOpen: 2 * time.Hour,
-			BeforeEnd: []time.Duration{30 * time.Minute, 10 * time.Minute},
+			BeforeEnd: []time.Duration{30 * time.Minute, 10 * time.Minute}, Unused: 30 * time.Minute,
 		},
 	}
 }

@@ -89,6 +89,7 @@ type Grant struct {
 	SentAt   time.Time `json:"sent_at,omitzero"` // Support was told
 	SentBy   UserID    `json:"sent_by,omitempty"`
 	Nudges   int       `json:"nudges,omitempty"`
+	Watch    *Watch    `json:"watch,omitempty"` // nil before the first look
 
 	Ending   *Ending   `json:"ending,omitempty"`
 	ClosedAt time.Time `json:"closed_at,omitzero"`
@@ -174,6 +175,7 @@ func (g Grant) clone() Grant {
 	g.Approvals = slices.Clone(g.Approvals)
 	g.Opening = slices.Clone(g.Opening)
 	g.Story = slices.Clone(g.Story)
+	g.Watch = g.Watch.clone()
 	if g.Ending != nil {
 		c := *g.Ending
 		c.Steps = slices.Clone(c.Steps)

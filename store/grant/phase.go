@@ -66,6 +66,7 @@ var transitions = map[Phase]map[Kind][]Phase{
 		KindEndDue:      {Open, Closing},
 		KindMarkSent:    {Open},
 		KindReminderDue: {Open},
+		KindWatched:     {Open},
 		KindCardPosted:  {Open},
 	},
 	Closing: {

@@ -107,6 +107,8 @@ func (m *machine) promises(t *rapid.T, before grant.Grant, ev grant.Event) {
 		m.approved = append(m.approved, e.By.User)
 	case grant.CloseRound:
 		m.rounds = append(m.rounds, seen{m.now, e.Round})
+	case grant.Watched:
+		m.looked(t, before, e.Sighting)
 	default:
 	}
 	if before.Phase != grant.Opening && g.Phase == grant.Opening && len(m.approved) < max(g.Terms.Approvals, 1) {
@@ -186,6 +188,9 @@ func (m *machine) check(t *rapid.T) {
 			t.Fatalf("the end %v is owed at %v", g.End, due)
 		}
 	}
+	if _, looks := m.owed[key{kind: grant.DoWatch}]; looks != (g.Phase == grant.Open) {
+		t.Fatalf("a grant that is %s owes a look: %v", g.Phase, looks)
+	}
 	for k := range m.owed {
 		waits := k.kind == grant.DoRemind || k.kind == grant.DoLapse || k.kind == grant.DoOpen
 		if waits && g.Phase.Terminal() {
@@ -241,6 +246,11 @@ func (m *machine) pay(t *rapid.T, good bool) bool {
 		ev = grant.LapseDue{}
 	case grant.DoRemind:
 		ev = grant.ReminderDue{Name: first.arg}
+	case grant.DoWatch:
+		ev = grant.Watched{Sighting: grant.Sighting{SessionsRead: true}}
+		if !good {
+			ev = sighting(t, m.now)
+		}
 	case grant.DoCard:
 		ev = grant.CardPosted{Card: grant.Card{Channel: "C1", TS: fmt.Sprint(m.seq)}}
 	default:
@@ -344,11 +354,12 @@ func TestGrant_properties(t *testing.T) {
 			"stray end":   func(t *rapid.T) { _ = m.apply(t, grant.EndDue{}, nil) },
 			"stray lapse": func(t *rapid.T) { _ = m.apply(t, grant.LapseDue{}, nil) },
 			"stray reminder": func(t *rapid.T) {
-				_ = m.apply(t, grant.ReminderDue{Name: rapid.SampledFrom([]string{"", "unsent", "before_end:10m0s", "still_open", "undecided"}).Draw(t, "name")}, nil)
+				_ = m.apply(t, grant.ReminderDue{Name: rapid.SampledFrom([]string{"", "unsent", "before_end:10m0s", "still_open", "undecided", "unused"}).Draw(t, "name")}, nil)
 			},
 			"stray step": func(t *rapid.T) {
 				_ = m.apply(t, grant.StepChanged{Step: rapid.SampledFrom([]string{"", grant.StepTrust, grant.StepCheck}).Draw(t, "step"), State: grant.Done}, nil)
 			},
+			"stray look":  func(t *rapid.T) { _ = m.apply(t, sighting(t, m.now), nil) },
 			"stray check": func(t *rapid.T) { _ = m.apply(t, grant.CheckDone{}, nil) },
 			"":            func(t *rapid.T) { m.check(t) },
 		})
@@ -360,7 +371,7 @@ func TestGrant_properties(t *testing.T) {
 		}
 		// From wherever it stands, with AWS and the clock behaving and nobody
 		// clicking, every grant comes to an end.
-		for range 500 {
+		for range 2000 {
 			if m.g.Phase.Terminal() {
 				return
 			}
