@@ -126,6 +126,8 @@ func New(o Options) (*Bot, error) {
 	if client.Timeout == 0 {
 		client.Timeout = 15 * time.Second
 	}
+	// Slack's Web API redirects nobody, and a token must not follow one.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	b.gate = &openGate{next: client.Transport}
 	client.Transport = b.gate
 	b.api = slack.New(
@@ -152,12 +154,18 @@ func (b *Bot) Run(ctx context.Context) error {
 	// AWS work and timers go on whether Slack answers or not.
 	group.Go(func() error { return b.work.run(gctx) })
 	group.Go(func() error {
-		err := b.talk(gctx)
-		if err != nil && gctx.Err() == nil {
-			b.log.Error("Slack is lost for good; the program ends once nothing is closing any more", "err", err)
-			b.finishClosing(gctx)
+		for {
+			err := b.talk(gctx)
+			if err == nil || gctx.Err() != nil || !b.accessLeft(gctx) {
+				return err
+			}
+			// Slack refuses us for good, but there is access to be ended: the
+			// worker must live until that is proven. Perhaps Slack comes back.
+			b.log.Error("Slack refuses the bot; it stays to end the access that is left, and tries again", "err", err, "wait", slackAgain)
+			if !b.waitForAccess(gctx, slackAgain) {
+				return err
+			}
 		}
-		return err
 	})
 	if err := group.Wait(); ctx.Err() == nil {
 		return err
@@ -178,28 +186,36 @@ func (b *Bot) talk(ctx context.Context) error {
 	return sockets.Wait()
 }
 
-// finishClosing waits until nothing is closing, and nothing is open beyond its
-// end: a dead token must not keep a shell alive.
-func (b *Bot) finishClosing(ctx context.Context) {
+// slackAgain is how often Slack is asked again after it refused us for good, as
+// long as there is access to be ended.
+const slackAgain = 30 * time.Second
+
+// accessLeft reports whether any grant may have access in AWS. Where that cannot
+// be read, it may.
+func (b *Bot) accessLeft(ctx context.Context) bool {
+	live, err := b.o.Store.Live()
+	if err != nil {
+		b.log.ErrorContext(ctx, "what is open could not be read", "err", err)
+		return true
+	}
+	return slices.ContainsFunc(live, grant.Grant.Live)
+}
+
+// waitForAccess waits for so long, and answers false as soon as no access is left.
+func (b *Bot) waitForAccess(ctx context.Context, d time.Duration) bool {
+	limit := time.After(d)
 	for {
 		changed := b.o.Store.Changed()
-		live, err := b.o.Store.Live()
-		if err != nil {
-			b.log.Error("what is closing could not be read", "err", err)
-			return
-		}
-		now := time.Now()
-		busy := slices.ContainsFunc(live, func(g grant.Grant) bool {
-			return g.Phase == grant.Closing || (g.Phase == grant.Open && !now.Before(g.End))
-		})
-		if !busy {
-			return
+		if !b.accessLeft(ctx) {
+			return false
 		}
 		select {
 		case <-changed:
-		case <-time.After(time.Second): // the last step owes nothing to AWS any more
+		case <-time.After(time.Second): // a change that owes nothing wakes nobody
+		case <-limit:
+			return true
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
 }
@@ -214,12 +230,25 @@ func (b *Bot) Ready() error {
 	return errors.New("no socket to Slack is up")
 }
 
+// Working answers nil as long as the bot does its work, whether Slack answers or
+// not. A store that takes nothing in, a full disk for example, stops all of it:
+// access cannot be opened then, nor its end be carried out.
+func (b *Bot) Working() error {
+	if since := b.work.illSince(); !since.IsZero() && time.Since(since) > 10*time.Second {
+		return errors.New("the database has taken nothing in since " + since.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
 // introduce learns who we are. Permanent refusals end the program; anything else
 // is tried again, for as long as it takes: Slack may be down while there is
 // access to be closed.
 func (b *Bot) introduce(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		who, err := b.api.AuthTestContext(ctx)
+		if err == nil && who.TeamID == "" {
+			err = errors.New("auth.test did not say which team this is")
+		}
 		switch {
 		case err == nil && b.o.Team != "" && who.TeamID != b.o.Team:
 			return fmt.Errorf("the bot token belongs to the Slack team %s, but the configuration says slack.team: %s", who.TeamID, b.o.Team)

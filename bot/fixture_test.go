@@ -104,8 +104,6 @@ func approvals(n int) change { return func(c *setup) { c.policy.Approvals = n } 
 
 func quiet(c *setup) { c.policy.Reminders = grant.Reminders{} }
 
-func before(f func(*stage)) change { return func(c *setup) { c.before = f } }
-
 func idle(c *setup) { c.idle = true }
 
 // byGroup makes the approvers the members of the user group S0PLATFORM.

@@ -64,6 +64,10 @@ func (g *openGate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if next == nil {
 		next = http.DefaultTransport
 	}
+	if !Private(req.URL.String()) {
+		// Also where a redirect leads: the token is in the body.
+		return nil, errors.New("a request to Slack would have gone out without encryption, and was refused")
+	}
 	opens := strings.HasSuffix(req.URL.Path, "/apps.connections.open")
 	if opens {
 		if d := g.wait(time.Now()); d > 0 && !sleep(req.Context(), d) {
@@ -155,10 +159,17 @@ func permanent(err error, variable string) (string, bool) {
 			return fmt.Sprintf(text, variable), true
 		}
 	}
-	if e, ok := errors.AsType[slack.StatusCodeError](err); ok && e.Code == http.StatusNotFound {
+	if notFound(err) {
 		return "there is no Slack at slack.api_url: it answered 404", true
 	}
 	return "", false
+}
+
+// notFound reports whether the answer was a 404: there is no Slack there, or a
+// proxy has lost it for a moment.
+func notFound(err error) bool {
+	e, ok := errors.AsType[slack.StatusCodeError](err)
+	return ok && e.Code == http.StatusNotFound
 }
 
 // redact takes URLs out of an error: those of sockets and of response_urls are

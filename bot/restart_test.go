@@ -24,7 +24,8 @@ func (s *stage) drive(id string, down func() bool) {
 			return
 		}
 		if time.Since(began) > 2*time.Hour {
-			s.t.Fatalf("%s has not ended after two hours\n%s\n%s", id, s.wall(), s.log)
+			s.t.Errorf("%s has not ended after two hours\n%s\n%s", id, s.wall(), s.log)
+			return
 		}
 		cards := s.cards(id)
 		if len(cards) == 0 {

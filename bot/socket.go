@@ -28,12 +28,20 @@ const drain = 400 * time.Millisecond
 // stop. The acknowledgement of an envelope is over before that.
 const patience = 4 * time.Second
 
+// longestBackOff is how long a socket waits at most before Slack is tried again.
+// slack-go's own back-off grows to five minutes, and cannot be configured: so long
+// the bot would be deaf after an outage.
+const longestBackOff = 10 * time.Second
+
+var errTooLong = errors.New("slack-go would wait too long")
+
 // socket is one Socket Mode connection, kept up by slack-go.
 type socket struct {
 	bot    *Bot
 	n      int
 	client *socketmode.Client
 	hello  atomic.Bool
+	met    atomic.Bool // Slack has said hello at least once
 }
 
 func newSocket(b *Bot, n int) *socket {
@@ -54,7 +62,14 @@ func (s *socket) run(ctx context.Context) error {
 	sctx, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	ended := make(chan error, 1)
-	go func() { ended <- s.client.RunContext(sctx) }()
+	var again context.CancelFunc // ends slack-go's loop, to begin it anew
+	start := func() {
+		var rctx context.Context
+		rctx, again = context.WithCancel(sctx) //nolint:gosec // called below, for each
+		go func() { ended <- s.client.RunContext(rctx) }()
+	}
+	start()
+	defer func() { again() }()
 
 	stopping := ctx.Done()
 	var quiet <-chan struct{} // closed when nothing is in hand any more
@@ -63,7 +78,10 @@ func (s *socket) run(ctx context.Context) error {
 	for {
 		select {
 		case ev := <-s.client.Events:
-			if err := s.hear(sctx, ev, stopping == nil); err != nil {
+			switch err := s.hear(sctx, ev, stopping == nil); {
+			case errors.Is(err, errTooLong):
+				again()
+			case err != nil:
 				fatal = err
 				hangUp()
 			}
@@ -78,6 +96,14 @@ func (s *socket) run(ctx context.Context) error {
 			hangUp()
 		case err := <-ended:
 			s.hello.Store(false)
+			again()
+			if fatal == nil && ctx.Err() == nil && (errors.Is(err, context.Canceled) || (s.met.Load() && notFound(err))) {
+				if sleep(ctx, longestBackOff) {
+					start()
+					continue
+				}
+				return nil
+			}
 			hangUp()
 			<-s.bot.hands.idle()
 			if fatal != nil {
@@ -101,6 +127,7 @@ func (s *socket) hear(ctx context.Context, ev socketmode.Event, stopping bool) e
 	switch ev.Type {
 	case socketmode.EventTypeHello:
 		s.hello.Store(true)
+		s.met.Store(true)
 		if ev.Request != nil {
 			s.bot.meet(ev.Request.ConnectionInfo.AppID)
 		}
@@ -108,6 +135,10 @@ func (s *socket) hear(ctx context.Context, ev socketmode.Event, stopping bool) e
 	case socketmode.EventTypeConnecting:
 		s.hello.Store(false)
 	case socketmode.EventTypeInvalidAuth:
+		if s.met.Load() {
+			// slack-go says so of a 404, too, which a proxy may answer once.
+			return nil
+		}
 		return errors.New("Slack refuses the app-level token. Make a new one with the scope connections:write, and put it into SLACK_APP_TOKEN") //nolint:staticcheck // a sentence for the operator
 	case socketmode.EventTypeConnectionError:
 		e, ok := ev.Data.(*slack.ConnectionErrorEvent)
@@ -117,7 +148,10 @@ func (s *socket) hear(ctx context.Context, ev socketmode.Event, stopping bool) e
 		if text, ok := permanent(e.ErrorObj, "SLACK_APP_TOKEN"); ok {
 			return errors.New(text)
 		}
-		s.bot.log.Warn("socket cannot be opened yet", "socket", s.n, "err", redact(e.ErrorObj), "wait", e.Backoff)
+		s.bot.log.Warn("socket cannot be opened yet", "socket", s.n, "err", redact(e.ErrorObj), "wait", min(e.Backoff, longestBackOff))
+		if _, limited := errors.AsType[*slack.RateLimitedError](e.ErrorObj); !limited && e.Backoff > longestBackOff {
+			return errTooLong
+		}
 	case socketmode.EventTypeErrorWriteFailed:
 		s.bot.log.Warn("an acknowledgement was lost with its socket", "socket", s.n)
 	case socketmode.EventTypeErrorBadMessage:

@@ -29,6 +29,7 @@ type worker struct {
 	opens map[grant.ID]context.CancelFunc // openings in flight, to be cut short by a close
 	shown map[grant.ID][sha256.Size]byte  // what each card looks like, to skip edits that change nothing
 	wake  chan struct{}
+	ill   time.Time // since when the store takes nothing in; zero: it does
 	wg    sync.WaitGroup
 }
 
@@ -38,6 +39,8 @@ const (
 	// grace is how long what is in hand may go on after the program was told
 	// to stop; each effect can be left at any point and is run again.
 	grace = 6 * time.Second
+	// checksAtOnce bounds the checks of requests that run side by side.
+	checksAtOnce = 8
 	// The longest one attempt may take.
 	checkLimit = time.Minute
 	openLimit  = 3 * time.Minute
@@ -64,7 +67,9 @@ func lane(o store.Owed) string {
 	case grant.DoOpen, grant.DoClose:
 		return "aws/" + o.Grant.String()
 	case grant.DoCheck:
-		return "check/" + o.Grant.String()
+		// Checks only read, for requests that nobody has decided: a flood of them
+		// must not crowd out what ends access.
+		return fmt.Sprintf("check/%d", o.Grant%checksAtOnce)
 	case grant.DoWatch:
 		// Of its own: a slow look holds up neither a close nor a message.
 		return "watch/" + o.Grant.String()
@@ -193,12 +198,33 @@ func (w *worker) pay(ctx context.Context, o store.Owed) time.Duration {
 	w.log.Log(ctx, level, "an effect could not be paid yet; it stays owed", "ref", reference(), "grant", o.Grant.String(), "effect", string(o.Effect.Kind), "arg", o.Effect.Arg, "attempt", o.Attempt+1, "wait", wait, "err", redact(err))
 	if _, err := w.bot.o.Store.Postpone(o, time.Now().UTC().Add(wait)); err != nil {
 		w.log.Error("the store does not take a postponement", "grant", o.Grant.String(), "err", err)
+		w.feel(false)
 		if o.Effect.Kind == grant.DoWatch {
 			return grant.WatchEvery // a full disk is no reason to look more often
 		}
 		return 2 * time.Second
 	}
+	w.feel(true)
 	return 0
+}
+
+// feel notes whether the store took the last thing in.
+func (w *worker) feel(well bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case well:
+		w.ill = time.Time{}
+	case w.ill.IsZero():
+		w.ill = time.Now()
+	}
+}
+
+// illSince answers since when the store takes nothing in; zero: it does.
+func (w *worker) illSince() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ill
 }
 
 // jitter keeps many retries apart.
@@ -247,6 +273,7 @@ func (w *worker) record(id grant.ID, settles store.Owed, ev grant.Event) error {
 	if err != nil {
 		return err
 	}
+	w.feel(true)
 	if res.Before != res.Grant.Phase {
 		w.log.Info("phase", "ref", ref, "grant", id.String(), "from", string(res.Before), "to", string(res.Grant.Phase))
 	}

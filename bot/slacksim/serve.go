@@ -19,7 +19,7 @@ var errClosed = errors.New("slacksim: closed")
 
 // memoryBase is where a Slack without a TCP port lives. The name is never looked up: HTTPClient and
 // Dialer go to memory whatever the host is called.
-const memoryBase = "http://slack.sim"
+const memoryBase = "http://localhost"
 
 // listen makes the in-memory way in. It is called once, from New.
 func (s *Slack) listen() {

@@ -70,11 +70,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintf(stderr, "breakglass: %v\n", err)
 		return exitFail
 	}
-	if len(args) == 0 {
+	asked := len(args) > 0
+	if !asked {
 		args = []string{"--help"}
 	}
 	parsed, err := parser.Parse(args)
 	if helped {
+		if !asked {
+			return exitUsage // no command: nothing was done
+		}
 		return exitDone
 	}
 	if err != nil {

@@ -58,7 +58,7 @@ func (runCommand) Run(env *environment) error {
 	group, ctx := errgroup.WithContext(env.ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	if cfg.Listen != "" {
-		group.Go(func() error { return serveHealth(ctx, cfg.Listen, b.Ready, env.log) })
+		group.Go(func() error { return serveHealth(ctx, cfg.Listen, b, env.log) })
 	}
 	err = group.Wait()
 	if env.ctx.Err() != nil {
@@ -82,18 +82,19 @@ func (c Config) awsCells() []actions.Cell {
 
 // serveHealth answers /healthz as long as the process works, and /readyz with 200
 // only while Slack is connected.
-func serveHealth(ctx context.Context, addr string, ready func() error, log *slog.Logger) error {
+func serveHealth(ctx context.Context, addr string, b *bot.Bot, log *slog.Logger) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintln(w, "ok")
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
+	answer := func(is func() error, yes string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if err := is(); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+			_, _ = fmt.Fprintln(w, yes)
 		}
-		_, _ = fmt.Fprintln(w, "ready")
-	})
+	}
+	mux.HandleFunc("GET /healthz", answer(b.Working, "ok"))
+	mux.HandleFunc("GET /readyz", answer(b.Ready, "ready"))
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
