@@ -128,6 +128,7 @@ func (s *scene) judgeTrust(j *judgement, g grant.Grant, say sayFunc) {
 		return
 	}
 	judgeStanding(r.name, g, d, at, say)
+	judgeBystanders(g, d, at, say)
 	edited, err := withStatement(d, s.cell, own(g, at.Add(g.Duration)), at)
 	if err != nil {
 		say("trust", grant.Blocks, "Look at the trust policy of the role in the IAM console.",
@@ -162,6 +163,39 @@ func judgeStanding(roleName string, g grant.Grant, d trust.Document, at time.Tim
 			say("trust", grant.Blocks, "Narrow that statement in the IAM console (role "+roleName+", Trust relationships), then request access again.",
 				"%s is trusted already and without end, by %s in a statement that people wrote (%s). Access could not be proven closed.", g.Principal, via(t), nameOf(t.Mention))
 		}
+	}
+}
+
+// judgeBystanders names whoever else the role lets in. AWS cannot tell from a
+// request made with the role who assumed it (IAM User Guide, "AWS global condition
+// context keys": the keys name the role's session, not the account behind it), so
+// what ends the one ends the other: the hard stop, the cut-off and the end of the
+// sessions are the whole role's. People must know before they approve.
+func judgeBystanders(g grant.Grant, d trust.Document, at time.Time, say sayFunc) {
+	var people, grants []string
+	for _, s := range d.Statements() {
+		if s.Placeholder || s.Effect != trust.Allow || s.Expired(at) {
+			continue
+		}
+		id, ours := grant.ParseSid(s.Sid)
+		for _, p := range s.Principals {
+			switch {
+			case p.Kind != trust.KindAWS || strings.EqualFold(p.Value, string(g.Principal)) || trust.IsOrphan(p.Value):
+			case ours && id == g.ID:
+			case ours:
+				grants = append(grants, fmt.Sprintf("%s (%s)", id, p.Value))
+			default:
+				people = append(people, p.Value)
+			}
+		}
+	}
+	if len(grants) > 0 {
+		say("others", grant.Warning, "Let both end together, or tell the other ticket before you revoke one.",
+			"%s is open on this role, too. Ending one ends the shells and credentials of the other, which may come in again until its own end.", strings.Join(grants, ", "))
+	}
+	if len(people) > 0 {
+		say("others", grant.Warning, "If they need it, give them a role of their own. After the end, deleting the inline policy "+hardStopName+" lets them in again.",
+			"Others may use this role, too: %s. AWS cannot tell them from SingleStore: closing ends their shells, and after the end they can do nothing with the role.", strings.Join(people, ", "))
 	}
 }
 

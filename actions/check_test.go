@@ -73,6 +73,22 @@ func TestCheck_findings(t *testing.T) {
 			"agent", grant.Unread,
 			[]string{"may not call ssm:DescribeInstanceInformation"},
 		},
+		"others may use the role": {
+			func(s *stage) {
+				s.cell.Account.Role("platform-oncall")
+				s.cell.Role.Trust(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:role/platform-oncall"},"Action":"sts:AssumeRole"}]}`)
+			},
+			"others", grant.Warning,
+			[]string{"role/platform-oncall", "closing ends their shells", "BreakglassHardStop"},
+		},
+		"another grant is open on the role": {
+			func(s *stage) {
+				s.world.ForeignRole("arn:aws:iam::111122223333:role/another")
+				s.cell.Role.Trust(`{"Version":"2012-10-17","Statement":[{"Sid":"BreakglassBG99","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/another"},"Action":"sts:AssumeRole","Condition":{"DateLessThan":{"aws:CurrentTime":"2099-01-01T00:00:00Z"}}}]}`)
+			},
+			"others", grant.Warning,
+			[]string{"BG-99", "ends the shells"},
+		},
 		"no key on the log group": {
 			func(s *stage) { s.cell.LogGroup.Delete(); s.cell.Region.LogGroup(logGroup) },
 			"log group", grant.Warning,

@@ -20,7 +20,7 @@ func TestPartitions_openAndClose(t *testing.T) {
 				f := s.remember()
 				l := s.request(func(r *grant.Request) { r.Principal = grant.RoleARN(principal) }).checked()
 				for _, x := range l.g.Report.Findings {
-					if x.Level != grant.OK {
+					if x.Level != grant.OK && x.Check != "others" {
 						t.Errorf("%s %s: %s", x.Level, x.Check, x.Text)
 					}
 				}
