@@ -166,7 +166,7 @@ func TestCheck_findings(t *testing.T) {
 					t.Errorf("it blocks: %+v", b)
 				}
 				s.noWrites()
-				l.open()
+				l.checked().open()
 			})
 		})
 	}

@@ -151,7 +151,7 @@ func TestLogging_states(t *testing.T) {
 					}
 				}
 				s.noWrites()
-				l.open()
+				l.checked().open()
 				tt.check(t, s)
 				if r := s.aws.Check(t.Context(), l.g); len(r.Logging) > 0 {
 					t.Errorf("after opening the plan is %q", r.Logging)

@@ -13,7 +13,7 @@ import (
 // open, because it could not be read, was not shown and is not compared.
 func asApproved(g grant.Grant, r grant.Report, group logGroup) *grant.Trouble {
 	if g.Report == nil {
-		return nil
+		return loggingAsApproved(g, r.Logging, group)
 	}
 	for _, x := range []struct{ what, was, is string }{
 		{"role", g.Report.RoleARN, r.RoleARN},
@@ -35,7 +35,7 @@ func loggingAsApproved(g grant.Grant, left []string, group logGroup) *grant.Trou
 	if g.Report == nil || !slices.ContainsFunc(g.Report.Findings, func(f grant.Finding) bool {
 		return f.Check == "preferences" && (f.Level == grant.OK || f.Level == grant.Warning)
 	}) {
-		return nil // no plan for them was shown
+		return redirected(left) // no plan for them was shown
 	}
 	plan := make([]string, len(g.Report.Logging))
 	for i, line := range g.Report.Logging {
@@ -61,6 +61,18 @@ func loggingAsApproved(g grant.Grant, left []string, group logGroup) *grant.Trou
 					return notApproved("Opening would set %s to %s now, but %s was shown when this was approved. Nothing was opened.", w.key, shown(w.value), after)
 				}
 			}
+		}
+	}
+	return nil
+}
+
+// redirected refuses to move the logging of a whole region away from where it goes
+// today when nobody has seen that before approving: AWS did not answer in time for
+// the card, and Approve was pressed all the same.
+func redirected(left []string) *grant.Trouble {
+	for _, line := range left {
+		if strings.HasPrefix(line, "cloudWatchLogGroupName: ") && fromOff(line) == line {
+			return notApproved("Opening would move the session logging of the whole region (%s), and that was not on the card yet when this was approved. Nothing was opened.", line)
 		}
 	}
 	return nil

@@ -187,3 +187,15 @@ func TestOpen_redirectedMeanwhile(t *testing.T) {
 		s.noWrites()
 	})
 }
+
+// AWS hung while the card was made, and Approve was pressed all the same: the role,
+// the statement and the end are the request's own, but the logging of the whole
+// region is not moved away from where it goes without anybody having seen it.
+func TestOpen_redirectNobodyHasSeen(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.cell.Region.Preferences(`{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"cloudWatchLogGroupName":"/aws/ssm/other/cluster","cloudWatchStreamingEnabled":true}}`)
+		l := s.request()
+		wantTrouble(t, l.tryOpen(), grant.Refused, grant.StepCheck, "/aws/ssm/other/cluster → "+logGroup, "not on the card yet", "Request access again")
+		s.noWrites()
+	})
+}

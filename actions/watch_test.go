@@ -373,7 +373,7 @@ func TestWatch_redirectedByAnotherCell(t *testing.T) {
 		l := s.request().open().settled()
 		other := s.request(func(r *grant.Request) { r.Cell = second.Name })
 		among(l, other)
-		other.open()
+		other.checked().open()
 		l.drifted("logging", "for BG-2 on helios-second", "logged to /aws/ssm/helios-second/cluster, not to "+logGroup)
 	})
 }
