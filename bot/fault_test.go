@@ -211,7 +211,7 @@ func TestFault_agentIsOffline(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {
 		s.cell.Instance.Agent("ConnectionLost")
 		s.asks(askProd)
-		s.until("BG-1", "1 warning", "is not online (ConnectionLost)", "→")
+		s.until("BG-1", "2 warnings", "is not online (ConnectionLost)", "→")
 		s.ben.presses("BG-1", "Approve")
 		s.until("BG-1", "Open until")
 	}, quiet)
