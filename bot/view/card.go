@@ -168,7 +168,11 @@ func (p *page) checks(g grant.Grant, most int) {
 		name  string
 	}{{grant.OK, "ok"}, {grant.Blocks, "must be fixed"}, {grant.Unread, "unknown"}, {grant.Warning, "warning"}} {
 		if n := count[x.level]; n > 0 {
-			sum = append(sum, fmt.Sprintf("%d %s", n, x.name))
+			name := x.name
+			if x.level == grant.Warning && n > 1 {
+				name = "warnings"
+			}
+			sum = append(sum, fmt.Sprintf("%d %s", n, name))
 		}
 	}
 	if len(sum) == 0 {
