@@ -244,7 +244,7 @@ var (
 	actionID    = may(stringOf(1, maxID))
 	placeholder = may(text(plainText, 150))
 	focusOnLoad = may(focus)
-	dispatch    = may(anything)
+	dispatch    = may(dispatchConfig)
 	style       = may(enum("primary", "danger"))
 	question    = may(confirmation)
 	maxSelected = may(integer(1, 100))
@@ -542,6 +542,16 @@ func optionGroup(c *checker, v any, at string) {
 	c.fields(o, at, shape{"label": must(text(plainText, 75)), "options": must(listOf(1, 100, option(plainText, 75)))})
 }
 
+// dispatchConfig checks when a text input with dispatch_action is dispatched.
+func dispatchConfig(c *checker, v any, at string) {
+	o, ok := v.(object)
+	if !ok {
+		c.say(at, "must provide an object")
+		return
+	}
+	c.fields(o, at, shape{"trigger_actions_on": may(listOf(1, 2, enum("on_enter_pressed", "on_character_entered")))})
+}
+
 func focus(c *checker, v any, at string) {
 	boolean(c, v, at)
 	if v == true {
@@ -582,6 +592,11 @@ func (c *checker) element(o object, typ, at string) {
 	case "plain_text_input":
 		if least, most := intOf(o["min_length"]), intOf(o["max_length"]); o["max_length"] != nil && least > most {
 			c.say(at+"/min_length", "must not be more than max_length")
+		}
+	case "number_input":
+		least, err := strconv.ParseFloat(str(o, "min_value"), 64)
+		if most, bad := strconv.ParseFloat(str(o, "max_value"), 64); err == nil && bad == nil && least > most {
+			c.say(at+"/min_value", "must not be more than max_value")
 		}
 	}
 	choices := options(o)

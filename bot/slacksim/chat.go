@@ -123,7 +123,7 @@ func (s *Slack) place(id string) (*Channel, *apiError) {
 	}
 	if u := s.users[id]; u != nil {
 		switch {
-		case u.Bot || id == "USLACKBOT":
+		case u.Bot || id == "USLACKBOT" || id == "USLACK":
 			return nil, refuse("cannot_dm_bot")
 		case u.Deleted || u.Stranger:
 			return nil, refuse("channel_not_found")
@@ -215,6 +215,8 @@ func (s *Slack) chatUpdate(a args) (object, *apiError) {
 		return nil, refuse("message_not_found")
 	case m.User != s.opt.BotUserID:
 		return nil, refuse("cant_update_message")
+	case s.opt.EditWindow > 0 && time.Since(m.At) > s.opt.EditWindow:
+		return nil, refuse("edit_window_closed")
 	case utf8.RuneCountInString(d.text) > maxUpdateText:
 		return nil, refuse("msg_too_long")
 	case d.empty():

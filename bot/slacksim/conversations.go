@@ -19,17 +19,20 @@ func (s *Slack) authTest(args) (object, *apiError) {
 	return o, nil
 }
 
-// seen finds a conversation that the bot may look at, and checks the scope that its kind needs.
-func (s *Slack) seen(id string) (*Channel, *apiError) {
+// seen finds a conversation that the bot may look at, and checks the scope for its kind and for what is to be
+// done with it: read, or history.
+func (s *Slack) seen(id, what string) (*Channel, *apiError) {
 	c := s.channels[id]
-	scope := "channels:read"
+	kind := "channels:"
 	switch {
 	case strings.HasPrefix(id, "D"):
-		scope = "im:read"
+		kind = "im:"
+	case c != nil && c.mpim:
+		kind = "mpim:"
 	case c != nil && c.Private:
-		scope = "groups:read"
+		kind = "groups:"
 	}
-	if err := s.bot().need(scope); err != nil {
+	if err := s.bot().need(kind + what); err != nil {
 		return nil, err
 	}
 	if c == nil || c.Private && c.Without {
@@ -39,7 +42,7 @@ func (s *Slack) seen(id string) (*Channel, *apiError) {
 }
 
 func (s *Slack) conversationsInfo(a args) (object, *apiError) {
-	c, err := s.seen(a["channel"])
+	c, err := s.seen(a["channel"], "read")
 	if err != nil {
 		return nil, err
 	}
@@ -51,11 +54,15 @@ func (s *Slack) conversationsInfo(a args) (object, *apiError) {
 }
 
 func (s *Slack) conversationsMembers(a args) (object, *apiError) {
-	c, err := s.seen(a["channel"])
+	c, err := s.seen(a["channel"], "read")
 	if err != nil {
 		return nil, err
 	}
-	return object{"members": s.members(c), "response_metadata": object{"next_cursor": ""}}, nil
+	list, next, err := page(s.members(c), a, 100, 999, func(id string) string { return id })
+	if err != nil {
+		return nil, err
+	}
+	return object{"members": list, "response_metadata": object{"next_cursor": next}}, nil
 }
 
 func (s *Slack) members(c *Channel) []string {
@@ -92,7 +99,7 @@ func (s *Slack) conversationsOpen(a args) (object, *apiError) {
 		}
 	}
 	if len(users) > 1 {
-		c := &Channel{ID: s.nextID("G"), Private: true, Members: users}
+		c := &Channel{ID: s.nextID("G"), Name: "mpdm", Private: true, Members: users, mpim: true}
 		s.channels[c.ID] = c
 		return object{"channel": object{"id": c.ID}}, nil
 	}
@@ -108,7 +115,7 @@ func (s *Slack) conversationsOpen(a args) (object, *apiError) {
 func (s *Slack) channelJSON(c *Channel) object {
 	o := object{
 		"id": c.ID, "created": time.Now().Unix(), "is_archived": c.Archived, "is_im": c.im != "",
-		"is_org_shared": c.OrgShared, "context_team_id": s.opt.TeamID,
+		"is_org_shared": c.OrgShared, "context_team_id": s.opt.TeamID, "is_mpim": c.mpim,
 	}
 	if c.im != "" {
 		o["user"] = c.im

@@ -78,6 +78,7 @@ type envelope struct {
 	failure string
 	done    chan struct{}
 	echo    bool // an envelope with this id is being waited for already
+	mishap  DeliveryFault
 }
 
 // The types of envelopes.
@@ -165,7 +166,7 @@ func (s *Slack) dispatch(e *envelope) {
 		s.echoes[e.id] = append(s.echoes[e.id], e)
 	}
 	c := s.pickConnection()
-	if c == nil || !c.push(e.frame()) {
+	if c == nil || !s.send(c, e) {
 		s.giveUp(e, noConnection)
 		return
 	}
@@ -216,22 +217,39 @@ func (s *Slack) giveUp(e *envelope, why string) {
 	s.tell()
 }
 
-// receive takes a frame of the app.
+// reply is a frame of the app.
+type reply struct {
+	EnvelopeID string          `json:"envelope_id"`
+	Payload    json.RawMessage `json:"payload"`
+}
+
+// receive takes a frame of the app, unless something happens to it on the way.
 func (s *Slack) receive(c *Connection, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := Ack{Connection: c.id, At: time.Now(), Size: len(data)}
-	var in struct {
-		EnvelopeID string          `json:"envelope_id"`
-		Payload    json.RawMessage `json:"payload"`
-	}
+	var in reply
 	bad := json.Unmarshal(data, &in) != nil || in.EnvelopeID == ""
-	a.EnvelopeID, a.Payload = in.EnvelopeID, in.Payload
+	if e := s.envelopes[in.EnvelopeID]; e != nil && e.mishap.DelayAck > 0 {
+		s.later(e.mishap.DelayAck, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.settle(c, in, len(data), bad)
+		})
+		return
+	}
+	s.settle(c, in, len(data), bad)
+}
+
+// settle does what an ack asks for. The caller holds mu.
+func (s *Slack) settle(c *Connection, in reply, size int, bad bool) {
+	a := Ack{EnvelopeID: in.EnvelopeID, Connection: c.id, At: time.Now(), Payload: in.Payload, Size: size}
 	e := s.envelopes[in.EnvelopeID]
 	switch {
 	case bad:
 		a.Verdict = AckMalformed
-	case len(data) >= maxAck:
+	case e != nil && e.mishap.LoseAck:
+		a.Verdict = AckLost
+	case size >= maxAck:
 		a.Verdict = AckTooLarge
 	case e == nil:
 		a.Verdict = AckUnknown

@@ -60,3 +60,61 @@ func Example() {
 	// [ Approve 4 h ]
 	// Approved by @bob (edited)
 }
+
+// A person opens a modal with a slash command, is told what is wrong with it, and sends it again.
+func Example_modal() {
+	ctx, cancel := context.WithCancel(context.Background())
+	sim := slacksim.New(slacksim.Options{})
+	defer sim.Close()
+	defer cancel()
+	ada := sim.AddUser(slacksim.User{Name: "ada"})
+	ops := sim.AddChannel(slacksim.Channel{Name: "ops", Members: []string{ada.ID()}})
+
+	api := slack.New(sim.BotToken(), slack.OptionAppLevelToken(sim.AppToken()),
+		slack.OptionAPIURL(sim.APIURL()), slack.OptionHTTPClient(sim.HTTPClient()))
+	client := socketmode.New(api, socketmode.OptionDialer(sim.Dialer()))
+	go func() { _ = client.RunContext(ctx) }()
+	go func() {
+		plain := func(s string) *slack.TextBlockObject {
+			return slack.NewTextBlockObject(slack.PlainTextType, s, false, false)
+		}
+		form := slack.ModalViewRequest{
+			Type: slack.VTModal, Title: plain("Ask for access"), Submit: plain("Ask"),
+			Blocks: slack.Blocks{BlockSet: []slack.Block{
+				slack.NewInputBlock("reason", plain("Reason"), nil, slack.NewPlainTextInputBlockElement(nil, "text")),
+			}},
+		}
+		for e := range client.Events {
+			switch d := e.Data.(type) {
+			case slack.SlashCommand:
+				_ = client.AckCtx(ctx, e.Request.EnvelopeID, nil)
+				_, _ = api.OpenViewContext(ctx, d.TriggerID, form)
+			case slack.InteractionCallback:
+				var answer any
+				if d.View.State.Values["reason"]["text"].Value == "because" {
+					answer = slack.NewErrorsViewSubmissionResponse(map[string]string{"reason": "Say what is broken."})
+				}
+				_ = client.AckCtx(ctx, e.Request.EnvelopeID, answer)
+			}
+		}
+	}()
+	if err := sim.WaitConnections(ctx, 1); err != nil {
+		panic(err)
+	}
+
+	_, _ = ada.Slash(ctx, ops, "/breakglass", "grant")
+	form, _ := ada.WaitModal(ctx, nil)
+	_, _ = ada.Submit(ctx, form, slacksim.Values{"Reason": "because"})
+	form, _ = ada.Modal()
+	fmt.Println(sim.RenderView(form))
+	_, _ = ada.Submit(ctx, form, slacksim.Values{"Reason": "stuck node pool"})
+	_, open := ada.Modal()
+	fmt.Println("still open:", open)
+	// Output:
+	// Ask for access
+	// ──────────────
+	// Reason: [ because ]
+	//   (!) Say what is broken.
+	// [ Ask ]
+	// still open: false
+}

@@ -108,7 +108,7 @@ func (s *Slack) Inject(f Fault) (remove func()) {
 func (s *Slack) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = nil
+	s.faults, s.mishaps = nil, nil
 }
 
 // faultFor picks the fault that hits a call and counts its use. When is called without mu held.

@@ -54,6 +54,7 @@ const (
 	EphemeralGone   ChangeKind = "ephemeral deleted"
 	ViewOpened      ChangeKind = "view opened"
 	ViewUpdated     ChangeKind = "view updated"
+	ViewFilled      ChangeKind = "view filled in" // by its person, before anything was sent
 	ViewClosed      ChangeKind = "view closed"
 	HomePublished   ChangeKind = "home published"
 )
@@ -277,7 +278,7 @@ func options(e object) []Option {
 	return out
 }
 
-// pick finds a control by action_id, or else by the beginning of its label.
+// pick finds a control by action_id, or else by the beginning of its label, or else by block_id.
 func pick(list []Button, name string) (Button, error) {
 	match := func(ok func(Button) bool) []Button {
 		var found []Button
@@ -291,6 +292,9 @@ func pick(list []Button, name string) (Button, error) {
 	found := match(func(b Button) bool { return b.ActionID == name })
 	if len(found) == 0 {
 		found = match(func(b Button) bool { return strings.HasPrefix(strings.ToLower(b.Text), strings.ToLower(name)) })
+	}
+	if len(found) == 0 {
+		found = match(func(b Button) bool { return b.BlockID == name })
 	}
 	switch len(found) {
 	case 1:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/slack-go/slack"
+	"github.com/slack-go/slack/slackevents"
 	"github.com/slack-go/slack/socketmode"
 
 	"breakglass/bot/slacksim"
@@ -39,6 +40,27 @@ const (
 	viewFixture = `{"id":"V1","team_id":"T111","type":"modal","callback_id":"grant","private_metadata":"x",
  "hash":"156663117.cd33ad1f","root_view_id":"V1","previous_view_id":null,"app_id":"A111","external_id":"",
  "app_installed_team_id":"T111","bot_id":"B1","clear_on_close":false,"notify_on_close":true}`
+
+	// From the fixtures of github.com/slackapi/bolt-python and, for message_action, from a recorded payload.
+	closedFixture = `{"type":"view_closed","team":{"id":"T111","domain":"x"},"user":{"id":"W111","username":"x","name":"x","team_id":"T111"},
+ "api_app_id":"A111","token":"v","is_cleared":false,"is_enterprise_install":false,"enterprise":null}`
+	suggestionFixture = `{"type":"block_suggestion","user":{"id":"W111","username":"x","name":"x","team_id":"T111"},
+ "container":{"type":"view","view_id":"V111"},"api_app_id":"A111","token":"v","action_id":"es_a","block_id":"es_b","value":"x",
+ "team":{"id":"T111","domain":"x"},"is_enterprise_install":false,"enterprise":null}`
+	shortcutFixture = `{"type":"shortcut","token":"v","action_ts":"111.111","team":{"id":"T111","domain":"x"},
+ "user":{"id":"W111","username":"x","team_id":"T111"},"callback_id":"x","trigger_id":"1","is_enterprise_install":false,"enterprise":null}`
+	messageShortcutFixture = `{"type":"message_action","token":"v","action_ts":"1.1","team":{"id":"T111","domain":"x"},
+ "user":{"id":"U1","username":"x","team_id":"T111","name":"x"},"channel":{"id":"C1","name":"x"},"is_enterprise_install":false,
+ "enterprise":null,"callback_id":"x","trigger_id":"1","response_url":"https://hooks.slack.com/app/T/1/x","message_ts":"1.1"}`
+	homeClickFixture = `{"type":"block_actions","user":{"id":"U1","username":"u","name":"u","team_id":"T111"},"api_app_id":"A111",
+ "token":"v","container":{"type":"view","view_id":"V111"},"trigger_id":"1","team":{"id":"T111","domain":"x"},"enterprise":null,
+ "is_enterprise_install":false,"actions":[{"action_id":"a","block_id":"b","text":{"type":"plain_text","text":"x"},"value":"1",
+ "type":"button","action_ts":"1.1"}]}`
+	ephemeralClickFixture = `{"type":"block_actions","user":{"id":"U1","username":"u","name":"u","team_id":"T111"},"api_app_id":"A111",
+ "token":"v","container":{"type":"message","message_ts":"1.1","channel_id":"C1","is_ephemeral":true},"trigger_id":"1",
+ "team":{"id":"T111","domain":"x"},"enterprise":null,"is_enterprise_install":false,"channel":{"id":"C1","name":"x"},
+ "state":{"values":{}},"response_url":"https://hooks.slack.com/actions/T111/1/x","actions":[{"action_id":"approve","block_id":"b",
+ "text":{"type":"plain_text","text":"x"},"value":"1","style":"primary","type":"button","action_ts":"1.1"}]}`
 )
 
 func TestPayloads_haveSlacksShape(t *testing.T) {
@@ -110,6 +132,144 @@ func TestPayloads_haveSlacksShape(t *testing.T) {
 		}
 		if d := cmp.Diff(shapeOfJSON(t, []byte(viewFixture)), shapeOfJSON(t, asJSON(t, view))); d != "" {
 			t.Error(d)
+		}
+	})
+}
+
+func TestPayloads_ofEveryOtherAct(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, slacksim.Options{})
+		got := map[string][]byte{}
+		var last []byte
+		w.run(func(a *app, e socketmode.Event) {
+			if e.Request != nil && e.Type == socketmode.EventTypeInteractive {
+				last = e.Request.Payload
+			}
+			ackWith(nil)(a, e)
+		})
+		ctx := t.Context()
+		did := func(name string) func(slacksim.Interaction, error) {
+			return func(i slacksim.Interaction, err error) {
+				t.Helper()
+				if err != nil || !i.Acked {
+					t.Fatal(name, i, err)
+				}
+				synctest.Wait()
+				got[name] = last
+			}
+		}
+		did("shortcut")(w.ada.Shortcut(ctx, "ask"))
+		did("message shortcut")(w.ada.MessageShortcut(ctx, post(t, w, text("x")), "about"))
+		home := slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: []slack.Block{
+			slack.NewActionBlock("b", slack.NewButtonBlockElement("revoke", "1", plain("Revoke now"))),
+		}}}
+		if _, err := w.api.PublishViewContext(ctx, slack.PublishViewContextRequest{UserID: w.ada.ID(), View: home}); err != nil {
+			t.Fatal(err)
+		}
+		v, _ := w.ada.Home()
+		did("home click")(w.ada.ClickIn(ctx, v, "revoke"))
+		if _, err := w.api.PostEphemeralContext(ctx, channel, w.ada.ID(), card("sure?")); err != nil {
+			t.Fatal(err)
+		}
+		did("ephemeral click")(w.ada.Click(ctx, w.ada.Ephemerals()[0], "approve"))
+		i, err := w.ada.Slash(ctx, channel, "/breakglass", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		external := slack.NewOptionsSelectBlockElement(slack.OptTypeExternal, nil, "menu")
+		view := form(slack.NewInputBlock("in", plain("In"), nil, external))
+		view.NotifyOnClose = true
+		if _, err := w.api.OpenViewContext(ctx, i.TriggerID, view); err != nil {
+			t.Fatal(err)
+		}
+		v, _ = w.ada.Modal()
+		_, i, err = w.ada.SuggestIn(ctx, v, "menu", "abc")
+		did("suggestion")(i, err)
+		did("closed")(w.ada.CloseModal(ctx, v))
+		for name, c := range map[string]struct{ fixture, without string }{
+			"shortcut": {shortcutFixture, ""}, "message shortcut": {messageShortcutFixture, ".message."},
+			"home click": {homeClickFixture, ".view."}, "ephemeral click": {ephemeralClickFixture, ""},
+			"suggestion": {suggestionFixture, ".view."}, "closed": {closedFixture, ".view."},
+		} {
+			shape := shapeOfJSON(t, got[name])
+			for k := range shape {
+				if c.without != "" && strings.HasPrefix(k+".", c.without) || k == ".actions[].text.emoji" {
+					delete(shape, k)
+				}
+			}
+			if d := cmp.Diff(shapeOfJSON(t, []byte(c.fixture)), shape); d != "" {
+				t.Errorf("%s: %s", name, d)
+			}
+		}
+	})
+}
+
+func TestEvents_ofAnyKind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, slacksim.Options{})
+		w.EditChannel(channel, func(c *slacksim.Channel) { c.ExtShared = true })
+		a := w.run(ackWith(nil))
+		for _, event := range []map[string]any{
+			{"type": "app_mention", "user": w.ada.ID(), "text": "<@" + w.BotUserID() + "> hello", "ts": "1.1", "channel": channel, "event_ts": "1.1"},
+			{"type": "member_joined_channel", "user": w.bob.ID(), "channel": channel, "channel_type": "C", "team": w.TeamID()},
+			{"type": "member_left_channel", "user": w.bob.ID(), "channel": channel, "channel_type": "C", "team": w.TeamID()},
+		} {
+			if i, err := w.Event(t.Context(), event); err != nil || !i.Acked || i.Kind != event["type"] {
+				t.Errorf("got %+v, %v", i, err)
+			}
+		}
+		synctest.Wait()
+		events := a.seen(socketmode.EventTypeEventsAPI)
+		if len(events) != 3 {
+			t.Fatalf("got %d events", len(events))
+		}
+		for n, want := range []string{"app_mention", "member_joined_channel", "member_left_channel"} {
+			e := events[n].Data.(slackevents.EventsAPIEvent)
+			if e.InnerEvent.Type != want || e.TeamID != w.TeamID() || !strings.Contains(string(events[n].Request.Payload), `"is_ext_shared_channel":true`) {
+				t.Errorf("got %+v", e)
+			}
+		}
+	})
+}
+
+func TestAPI_tellsScopesAndTakesTheAppTokenFromTheHeader(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, slacksim.Options{BotScopes: []string{"commands", "chat:write"}})
+		call := func(method, token string, inHeader bool) (http.Header, string) {
+			body := ""
+			if !inHeader {
+				body = "token=" + token
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.APIURL()+method, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			if inHeader {
+				req.Header.Set("Authorization", "Bearer "+token)
+			}
+			resp, err := w.HTTPClient().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			raw, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.Header, string(raw)
+		}
+		if h, _ := call("users.info", w.BotToken(), false); h.Get("X-OAuth-Scopes") != "commands,chat:write" || h.Get("X-Accepted-OAuth-Scopes") != "users:read" {
+			t.Errorf("got %v", h)
+		}
+		if h, _ := call("auth.test", "xoxb-stranger", true); h.Get("X-OAuth-Scopes") != "" {
+			t.Errorf("got %v", h)
+		}
+		if _, body := call("apps.connections.open", w.AppToken(), false); !strings.Contains(body, "not_authed") {
+			t.Errorf("got %s for an app-level token in the body", body)
+		}
+		if _, body := call("apps.connections.open", w.AppToken(), true); !strings.Contains(body, `"ok":true`) {
+			t.Errorf("got %s", body)
 		}
 	})
 }

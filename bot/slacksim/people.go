@@ -18,6 +18,9 @@ var (
 	ErrManyButtons = errors.New("more than one such button")
 )
 
+// errSilent ends an act of which the app does not hear.
+var errSilent = errors.New("nothing to send")
+
 // Person is somebody who uses Slack.
 type Person struct {
 	slack *Slack
@@ -57,7 +60,7 @@ func (p *Person) Modal() (View, bool) {
 	if len(stack) == 0 {
 		return View{}, false
 	}
-	return stack[len(stack)-1].View, true
+	return stack[len(stack)-1].look(), true
 }
 
 // Home returns the person's App Home, if the app has published one.
@@ -68,7 +71,7 @@ func (p *Person) Home() (View, bool) {
 	if v == nil {
 		return View{}, false
 	}
-	return v.View, true
+	return v.look(), true
 }
 
 // WaitModal waits until the person sees a modal that ok accepts; nil accepts any.
@@ -107,6 +110,9 @@ func (p *Person) act(ctx context.Context, edits []Edit, build func(s *Slack, u *
 	e, payload, err := build(s, u)
 	if err != nil {
 		s.mu.Unlock()
+		if errors.Is(err, errSilent) {
+			err = nil
+		}
 		return Interaction{}, err
 	}
 	e.payload = mustJSON(payload)
@@ -155,18 +161,14 @@ func (p *Person) Slash(ctx context.Context, channel, command, text string, edits
 		case c.Archived:
 			return nil, nil, fmt.Errorf("%w: channel %s is archived", ErrRefused, channel)
 		}
-		trigger := s.newTrigger(u.ID, "")
+		trigger := s.newTrigger(u.ID, channel, "")
 		url := s.newResponseURL("commands", &responseURL{user: u.ID, channel: channel, trigger: trigger})
 		if s.opt.EscapeCommands {
 			text = s.escapeMentions(text)
 		}
-		name := c.Name
-		if c.im != "" {
-			name = "directmessage"
-		}
 		o := object{
 			"token": verification, "team_id": s.opt.TeamID, "team_domain": s.opt.TeamDomain, "channel_id": channel,
-			"channel_name": name, "user_id": u.ID, "user_name": u.Name, "command": command, "text": strings.TrimSpace(text),
+			"channel_name": c.shownName(), "user_id": u.ID, "user_name": u.Name, "command": command, "text": strings.TrimSpace(text),
 			"api_app_id": s.opt.AppID, "is_enterprise_install": fmt.Sprint(s.opt.OrgInstall), "response_url": url,
 			"trigger_id": trigger,
 		}
@@ -199,36 +201,56 @@ func (p *Person) ClickButton(ctx context.Context, m Message, b Button, edits ...
 	return p.onMessage(ctx, m, b, nil, edits)
 }
 
-// Choose picks an option of a menu in a message, by its value or its text.
+// Choose picks an option of a menu in a message, by its value or its text. The app hears of it at once, except
+// in an input without dispatch_action; either way the person's later clicks in the message carry it in their
+// state.
 func (p *Person) Choose(ctx context.Context, m Message, menu, choice string, edits ...Edit) (Interaction, error) {
 	return p.onMessage(ctx, m, Button{ActionID: menu}, &choice, edits)
 }
 
 func (p *Person) onMessage(ctx context.Context, m Message, b Button, choice *string, edits []Edit) (Interaction, error) {
 	return p.act(ctx, edits, func(s *Slack, u *User) (*envelope, object, error) {
-		if _, err := s.sees(u, m.Channel); err != nil {
+		now, err := s.seesMessage(u, m)
+		if err != nil {
 			return nil, nil, err
-		}
-		now := s.find(m.Channel, m.TS)
-		if m.Ephemeral {
-			if now = s.findEphemeral(m.Channel, m.TS); now != nil && now.To != u.ID {
-				now = nil
-			}
-		}
-		if now == nil {
-			return nil, nil, fmt.Errorf("%w: %s sees no message %s in %s", ErrRefused, u.ID, m.TS, m.Channel)
 		}
 		found, err := locate(now.Buttons(), b)
 		if err != nil {
 			return nil, nil, err
 		}
-		action, err := s.actionJSON(found, choice)
+		filled := s.sheetOf(u.ID, now)
+		action, err := s.actionJSON(filled.menu(found), choice)
 		if err != nil {
 			return nil, nil, err
+		}
+		if choice != nil {
+			if err := filled.set(found, *choice); err != nil {
+				return nil, nil, err
+			}
+		}
+		if !dispatches(blockOf(now.Blocks, found.BlockID)) {
+			return nil, nil, errSilent
 		}
 		e, o := s.blockActions(u, m.Channel, now, action)
 		return e, o, nil
 	})
+}
+
+// seesMessage finds a message, as it is now, that a person has before them. The caller holds mu.
+func (s *Slack) seesMessage(u *User, m Message) (*Message, error) {
+	if _, err := s.sees(u, m.Channel); err != nil {
+		return nil, err
+	}
+	now := s.find(m.Channel, m.TS)
+	if m.Ephemeral {
+		if now = s.findEphemeral(m.Channel, m.TS); now != nil && now.To != u.ID {
+			now = nil
+		}
+	}
+	if now == nil {
+		return nil, fmt.Errorf("%w: %s sees no message %s in %s", ErrRefused, u.ID, m.TS, m.Channel)
+	}
+	return now, nil
 }
 
 // locate finds one control now: by all that is known of it, or as pick does.
@@ -277,128 +299,6 @@ func (p *Person) Forge(ctx context.Context, f Forgery, edits ...Edit) (Interacti
 	})
 }
 
-// ClickIn presses a button in a modal or in the App Home.
-func (p *Person) ClickIn(ctx context.Context, v View, button string, edits ...Edit) (Interaction, error) {
-	return p.ClickButtonIn(ctx, v, Button{ActionID: button}, edits...)
-}
-
-// ClickButtonIn is ClickButton for a view: b is from View.Buttons.
-func (p *Person) ClickButtonIn(ctx context.Context, v View, b Button, edits ...Edit) (Interaction, error) {
-	return p.inView(ctx, v, b, nil, edits)
-}
-
-// ChooseIn picks an option of a menu in a view, by its value or its text.
-func (p *Person) ChooseIn(ctx context.Context, v View, menu, choice string, edits ...Edit) (Interaction, error) {
-	return p.inView(ctx, v, Button{ActionID: menu}, &choice, edits)
-}
-
-func (p *Person) inView(ctx context.Context, v View, b Button, choice *string, edits []Edit) (Interaction, error) {
-	return p.act(ctx, edits, func(s *Slack, u *User) (*envelope, object, error) {
-		now, err := s.viewOf(u, v.ID)
-		if err != nil {
-			return nil, nil, err
-		}
-		found, err := locate(buttons(now.Blocks), b)
-		if err != nil {
-			return nil, nil, err
-		}
-		action, err := s.actionJSON(found, choice)
-		if err != nil {
-			return nil, nil, err
-		}
-		if choice != nil && now.state[found.BlockID][found.ActionID] != nil {
-			if now.state[found.BlockID][found.ActionID], err = chosen(found, *choice); err != nil {
-				return nil, nil, err
-			}
-		}
-		inModal := ""
-		if now.Type == "modal" {
-			inModal = now.ID
-		}
-		trigger := s.newTrigger(u.ID, inModal)
-		o := s.interaction("block_actions", u)
-		o["trigger_id"] = trigger
-		o["container"] = object{"type": "view", "view_id": now.ID}
-		o["view"] = s.viewJSON(now)
-		o["actions"] = []any{action}
-		e := newEnvelope("block_actions", typeInteractive, u.ID)
-		e.trigger = trigger
-		e.fail = warned
-		return e, o, nil
-	})
-}
-
-// viewOf finds a view that a person has before them. The caller holds mu.
-func (s *Slack) viewOf(u *User, id string) (*view, error) {
-	v := s.views[id]
-	if v == nil || v.User != u.ID {
-		return nil, fmt.Errorf("%w: %s has no view %s open", ErrRefused, u.ID, id)
-	}
-	if stack := s.stacks[u.ID]; v.Type == "modal" && stack[len(stack)-1] != v {
-		return nil, fmt.Errorf("%w: view %s lies under another", ErrRefused, id)
-	}
-	return v, nil
-}
-
-// Submit fills in a modal and presses its submit button. What the form itself refuses (a required input
-// left empty, an option that is not there) is an ErrRefused and reaches no app.
-func (p *Person) Submit(ctx context.Context, v View, values Values, edits ...Edit) (Interaction, error) {
-	return p.act(ctx, edits, func(s *Slack, u *User) (*envelope, object, error) {
-		now, err := s.viewOf(u, v.ID)
-		switch {
-		case err != nil:
-			return nil, nil, err
-		case now.Type != "modal" || now.Submit == "":
-			return nil, nil, fmt.Errorf("%w: view %s has no submit button", ErrRefused, v.ID)
-		}
-		if err := now.fill(values); err != nil {
-			return nil, nil, err
-		}
-		trigger := s.newTrigger(u.ID, now.ID)
-		o := s.interaction("view_submission", u)
-		o["trigger_id"] = trigger
-		o["view"] = s.viewJSON(now)
-		o["response_urls"] = []any{}
-		e := newEnvelope("view_submission", typeInteractive, u.ID)
-		e.accepts, e.trigger = true, trigger
-		e.answer = func(raw json.RawMessage) string { return s.answerSubmission(now.ID, raw) }
-		e.fail = func(string) string {
-			now.Trouble = troubleConnecting
-			s.changedView(ViewUpdated, now)
-			return troubleConnecting
-		}
-		return e, o, nil
-	})
-}
-
-// CloseModal presses the close button of a modal. The app hears of it only if the view has
-// notify_on_close; otherwise the result is empty. With clear_on_close the whole stack goes.
-func (p *Person) CloseModal(ctx context.Context, v View, edits ...Edit) (Interaction, error) {
-	silent := errors.New("silent")
-	i, err := p.act(ctx, edits, func(s *Slack, u *User) (*envelope, object, error) {
-		now, err := s.viewOf(u, v.ID)
-		if err != nil {
-			return nil, nil, err
-		}
-		o := s.interaction("view_closed", u)
-		o["view"] = s.viewJSON(now)
-		o["is_cleared"] = now.clearOnClose
-		if now.clearOnClose {
-			s.closeViews(s.stacks[u.ID][0])
-		} else {
-			s.closeViews(now)
-		}
-		if !now.notifyOnClose {
-			return nil, nil, silent
-		}
-		return newEnvelope("view_closed", typeInteractive, u.ID), o, nil
-	})
-	if errors.Is(err, silent) {
-		err = nil
-	}
-	return i, err
-}
-
 // OpenHome opens the app's Home tab, which sends app_home_opened.
 func (p *Person) OpenHome(ctx context.Context, edits ...Edit) (Interaction, error) {
 	return p.openTab(ctx, "home", edits)
@@ -440,41 +340,6 @@ func (s *Slack) Event(ctx context.Context, event map[string]any, edits ...Edit) 
 	return s.deliver(ctx, e, from)
 }
 
-// Shortcut uses a global shortcut.
-func (p *Person) Shortcut(ctx context.Context, callbackID string, edits ...Edit) (Interaction, error) {
-	return p.act(ctx, edits, func(s *Slack, u *User) (*envelope, object, error) {
-		trigger := s.newTrigger(u.ID, "")
-		o := s.interaction("shortcut", u)
-		o["callback_id"], o["trigger_id"], o["action_ts"] = callbackID, trigger, s.actionTS()
-		e := newEnvelope("shortcut", typeInteractive, u.ID)
-		e.trigger, e.fail = trigger, warned
-		return e, o, nil
-	})
-}
-
-// MessageShortcut uses a shortcut on a message.
-func (p *Person) MessageShortcut(ctx context.Context, m Message, callbackID string, edits ...Edit) (Interaction, error) {
-	return p.act(ctx, edits, func(s *Slack, u *User) (*envelope, object, error) {
-		c, err := s.sees(u, m.Channel)
-		if err != nil {
-			return nil, nil, err
-		}
-		now := s.find(m.Channel, m.TS)
-		if now == nil {
-			return nil, nil, fmt.Errorf("%w: there is no message %s in %s", ErrRefused, m.TS, m.Channel)
-		}
-		trigger := s.newTrigger(u.ID, "")
-		url := s.newResponseURL("actions", &responseURL{user: u.ID, channel: c.ID, message: now.TS, trigger: trigger})
-		o := s.interaction("message_action", u)
-		o["callback_id"], o["trigger_id"], o["action_ts"] = callbackID, trigger, s.actionTS()
-		o["channel"] = object{"id": c.ID, "name": c.Name}
-		o["message_ts"], o["message"], o["response_url"] = now.TS, s.messageJSON(now), url
-		e := newEnvelope("message_action", typeInteractive, u.ID)
-		e.trigger, e.url, e.fail = trigger, url, warned
-		return e, o, nil
-	})
-}
-
 func newEnvelope(kind, typ, person string) *envelope {
 	return &envelope{id: uuid(), kind: kind, typ: typ, person: person, done: make(chan struct{})}
 }
@@ -514,6 +379,10 @@ func (s *Slack) eventCallback(event object) object {
 	if s.opt.EnterpriseID != "" {
 		enterprise = s.opt.EnterpriseID
 	}
+	shared := false
+	if c := s.channels[str(event, "channel")]; c != nil {
+		shared = c.ExtShared
+	}
 	return object{
 		"token": verification, "team_id": s.opt.TeamID, "api_app_id": s.opt.AppID, "type": "event_callback",
 		"event_id": "Ev" + strings.ToUpper(secret(5)), "event_time": time.Now().Unix(), "event": event,
@@ -521,34 +390,27 @@ func (s *Slack) eventCallback(event object) object {
 			"enterprise_id": enterprise, "team_id": s.opt.TeamID, "user_id": s.opt.BotUserID, "is_bot": true,
 			"is_enterprise_install": s.opt.OrgInstall,
 		}},
-		"is_ext_shared_channel": false, "event_context": "4-" + secret(8),
+		"is_ext_shared_channel": shared, "event_context": "4-" + secret(8),
 	}
 }
 
 // blockActions is the payload of a click in a message. That of an ephemeral message has no message in it
 // (recorded payloads: only response_url can change such a message). The caller holds mu.
 func (s *Slack) blockActions(u *User, channel string, m *Message, action object) (*envelope, object) {
-	trigger := s.newTrigger(u.ID, "")
+	trigger := s.newTrigger(u.ID, channel, "")
 	url := s.newResponseURL("actions", &responseURL{
 		user: u.ID, channel: channel, message: m.TS, ephemeral: m.Ephemeral, trigger: trigger,
 	})
 	name := ""
 	if c := s.channels[channel]; c != nil {
-		name = c.Name
-		if c.im != "" {
-			name = "directmessage"
-		}
-	}
-	container := object{"type": "message", "message_ts": m.TS, "channel_id": channel, "is_ephemeral": m.Ephemeral}
-	if m.ThreadTS != "" {
-		container["thread_ts"] = m.ThreadTS
+		name = c.shownName()
 	}
 	values := object{}
-	for block, actions := range initialState(m.Blocks) {
+	for block, actions := range s.sheetOf(u.ID, m).state {
 		values[block] = cloneState(actions)
 	}
 	o := s.interaction("block_actions", u)
-	o["container"], o["trigger_id"], o["response_url"] = container, trigger, url
+	o["container"], o["trigger_id"], o["response_url"] = container(m), trigger, url
 	o["channel"] = object{"id": channel, "name": name}
 	o["state"] = object{"values": values}
 	o["actions"] = []any{action}
@@ -558,6 +420,15 @@ func (s *Slack) blockActions(u *User, channel string, m *Message, action object)
 	e := newEnvelope("block_actions", typeInteractive, u.ID)
 	e.trigger, e.url, e.fail = trigger, url, warned
 	return e, o
+}
+
+// container says where in Slack a message of a payload stands.
+func container(m *Message) object {
+	o := object{"type": "message", "message_ts": m.TS, "channel_id": m.Channel, "is_ephemeral": m.Ephemeral}
+	if m.ThreadTS != "" {
+		o["thread_ts"] = m.ThreadTS
+	}
+	return o
 }
 
 // actionJSON is one entry of "actions".

@@ -575,6 +575,12 @@ func TestHome_publishOpenClick(t *testing.T) {
 		}
 		_, err = w.api.PublishViewContext(ctx, slack.PublishViewContextRequest{UserID: "U0000NOBODY", View: home})
 		refused(t, err, "invalid_arguments")
+		never := "1.never"
+		_, err = w.api.PublishViewContext(ctx, slack.PublishViewContextRequest{UserID: w.bob.ID(), View: home, Hash: &never})
+		refused(t, err, "hash_conflict")
+		w.EditUser(w.bob.ID(), func(u *slacksim.User) { u.Deleted = true })
+		_, err = w.api.PublishViewContext(ctx, slack.PublishViewContextRequest{UserID: w.bob.ID(), View: home})
+		refused(t, err, "invalid_arguments")
 		if _, err := w.bob.WaitHome(within(t, time.Second), nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
@@ -609,7 +615,8 @@ func TestShortcuts(t *testing.T) {
 		}
 		synctest.Wait()
 		if got[0].Type != slack.InteractionTypeShortcut || got[0].CallbackID != "ask" || got[0].TriggerID == "" ||
-			got[1].Type != slack.InteractionTypeMessageAction || got[1].Message.Timestamp != m.TS || got[1].ResponseURL == "" {
+			got[0].Channel.ID != "" || got[0].ResponseURL != "" || got[0].APIAppID != "" || got[0].User.TeamID != w.TeamID() ||
+			got[1].Type != slack.InteractionTypeMessageAction || got[1].Channel.ID != channel || got[1].Message.Timestamp != m.TS || got[1].ResponseURL == "" {
 			t.Errorf("got %+v", got)
 		}
 	})

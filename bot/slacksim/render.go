@@ -2,7 +2,9 @@ package slacksim
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -31,7 +33,8 @@ func (s *Slack) nameOf(id string) string {
 }
 
 type renderer struct {
-	name func(id string) string
+	name  func(id string) string
+	state map[string]map[string]map[string]any // what is filled in
 }
 
 func (r renderer) message(m Message) string {
@@ -53,6 +56,7 @@ func (r renderer) view(v View) string {
 	if v.Trouble != "" {
 		out = append(out, "(!) "+v.Trouble)
 	}
+	r.state = v.State
 	out = append(out, r.blocks(v.Blocks, v.Errors))
 	var bottom []string
 	for _, b := range []string{v.Close, v.Submit} {
@@ -96,7 +100,7 @@ func (r renderer) block(b Block) []string {
 			if len(out) == 0 {
 				out = append(out, "")
 			}
-			out[len(out)-1] += "  " + r.element(e)
+			out[len(out)-1] += "  " + r.element(r.filled(b, e))
 		}
 	case "context":
 		var parts []string
@@ -107,7 +111,7 @@ func (r renderer) block(b Block) []string {
 	case "actions":
 		var parts []string
 		for _, e := range objects(b["elements"]) {
-			parts = append(parts, r.element(e))
+			parts = append(parts, r.element(r.filled(b, e)))
 		}
 		return []string{strings.Join(parts, "  ")}
 	case "image":
@@ -120,7 +124,7 @@ func (r renderer) block(b Block) []string {
 		if b["optional"] == true {
 			label += " (optional)"
 		}
-		out = append(out, label+": "+r.element(e))
+		out = append(out, label+": "+r.element(r.filled(b, e)))
 		if h := r.text(b["hint"]); h != "" {
 			out = append(out, "  "+h)
 		}
@@ -161,13 +165,20 @@ func (r renderer) element(e object) string {
 		return "[ … ]"
 	case "checkboxes", "radio_buttons":
 		var parts []string
+		chosen := append(objects(e["initial_options"]), objects([]any{e["initial_option"]})...)
 		for _, o := range options(e) {
-			parts = append(parts, "( ) "+o.Text)
+			mark := "( ) "
+			if slices.ContainsFunc(chosen, func(c object) bool { return str(c, "value") == o.Value }) {
+				mark = "(•) "
+			}
+			parts = append(parts, mark+o.Text)
 		}
 		return strings.Join(parts, "  ")
 	default:
 		shown := textOf(e["placeholder"])
-		for _, k := range []string{"initial_value", "initial_date", "initial_time", "initial_user"} {
+		for _, k := range []string{
+			"initial_value", "initial_date", "initial_time", "initial_user", "initial_conversation", "initial_channel",
+		} {
 			if v := str(e, k); v != "" {
 				shown = v
 			}
@@ -180,6 +191,21 @@ func (r renderer) element(e object) string {
 		}
 		return "[ " + shown + " ]"
 	}
+}
+
+// filled is a control with what is filled in put where its initial value was.
+func (r renderer) filled(b Block, e object) object {
+	value := r.state[str(b, "block_id")][str(e, "action_id")]
+	if value == nil {
+		return e
+	}
+	e = maps.Clone(e)
+	for k, v := range value {
+		if k != "type" {
+			e["initial_"+strings.TrimPrefix(k, "selected_")] = v
+		}
+	}
+	return e
 }
 
 func (r renderer) text(v any) string {

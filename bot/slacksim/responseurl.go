@@ -19,6 +19,7 @@ type responseURL struct {
 	user, channel, trigger string
 	message                string // what the person acted on; "" for a slash command
 	ephemeral              bool   // and whether that was ephemeral
+	publish                bool   // posts for everyone unless the post says otherwise
 	expires                time.Time
 	uses                   int
 }
@@ -103,7 +104,7 @@ func (s *Slack) respond(path string, a args, bad *apiError) (status int, text st
 		}
 		r.uses++
 		if r.ephemeral {
-			s.forget(r)
+			s.forget(r.channel, r.message)
 		} else {
 			s.remove(r.channel, r.message)
 		}
@@ -130,7 +131,7 @@ func (s *Slack) respond(path string, a args, bad *apiError) (status int, text st
 		return http.StatusOK, "ok"
 	}
 	r.uses++
-	if a["response_type"] == "in_channel" {
+	if a["response_type"] == "in_channel" || r.publish && a["response_type"] == "" {
 		s.post(r.channel, s.opt.BotUserID, a["thread_ts"], d).Trigger = r.trigger
 	} else {
 		s.whisper(r.channel, s.opt.BotUserID, r.user, a["thread_ts"], r.trigger, d)
@@ -139,8 +140,8 @@ func (s *Slack) respond(path string, a args, bad *apiError) (status int, text st
 }
 
 // forget takes an ephemeral message away. The caller holds mu.
-func (s *Slack) forget(r *responseURL) {
-	m := s.findEphemeral(r.channel, r.message)
+func (s *Slack) forget(channel, ts string) {
+	m := s.findEphemeral(channel, ts)
 	if m == nil {
 		return
 	}

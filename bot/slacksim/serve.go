@@ -35,6 +35,7 @@ func (s *Slack) httpServer() *http.Server {
 	mux.HandleFunc("/link/", s.serveSocket)
 	mux.HandleFunc("/actions/", s.serveResponseURL)
 	mux.HandleFunc("/commands/", s.serveResponseURL)
+	mux.HandleFunc("/app/", s.serveResponseURL)
 	return &http.Server{
 		Handler:           s.counted(mux),
 		ReadHeaderTimeout: time.Minute,

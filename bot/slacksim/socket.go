@@ -498,6 +498,7 @@ const (
 	AckUnknown   Verdict = "unknown"    // no such envelope
 	AckTooLarge  Verdict = "too large"  // 20 KB or more: dropped without a word
 	AckElsewhere Verdict = "elsewhere"  // over another connection, with OwnAcksOnly
+	AckLost      Verdict = "lost"       // on its way: DeliveryFault.LoseAck
 	AckMalformed Verdict = "not an ack" // no JSON object with an envelope_id
 )
 

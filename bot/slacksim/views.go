@@ -3,6 +3,7 @@ package slacksim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -32,6 +33,8 @@ type View struct {
 	Errors          map[string]string // by block_id, under the inputs
 	Trouble         string            // the banner over the whole modal
 	At              time.Time         // when it last changed
+	// State is what is filled in, by block_id and action_id, as it is in view.state.values. Filled reads it.
+	State map[string]map[string]map[string]any
 }
 
 // Buttons returns the controls in the view from top to bottom.
@@ -46,7 +49,20 @@ type view struct {
 	title, submit, close any // text objects
 	clearOnClose         bool
 	notifyOnClose        bool
-	state                map[string]map[string]object
+	sheet
+}
+
+// look is the view as it is now. The caller holds mu.
+func (v *view) look() View {
+	seen := v.View
+	seen.State = map[string]map[string]object{}
+	for block, actions := range v.state {
+		seen.State[block] = map[string]object{}
+		for action, value := range actions {
+			seen.State[block][action] = maps.Clone(value)
+		}
+	}
+	return seen
 }
 
 // trigger is the right to open a view within three seconds of what a person did.
@@ -54,14 +70,15 @@ type trigger struct {
 	user    string
 	expires time.Time
 	used    bool
+	channel string // where the person acted
 	view    string // the modal that the person acted in
 }
 
 // newTrigger makes a trigger id. The caller holds mu.
-func (s *Slack) newTrigger(user, inView string) string {
+func (s *Slack) newTrigger(user, channel, inView string) string {
 	s.serial++
 	id := fmt.Sprintf("%d.%d.%s", time.Now().UnixMilli(), s.serial, secret(16))
-	s.triggers[id] = &trigger{user: user, expires: time.Now().Add(triggerLife), view: inView}
+	s.triggers[id] = &trigger{user: user, expires: time.Now().Add(triggerLife), channel: channel, view: inView}
 	return id
 }
 
@@ -138,8 +155,23 @@ func (s *Slack) taken(externalID, except string) bool {
 	return false
 }
 
-// show puts a view on top of a person's stack. The caller holds mu.
-func (s *Slack) show(user string, v *view) {
+// show puts a view on top of a person's stack. channel is where the person was, for menus that begin there
+// (docs.slack.dev, "Select menu element": default_to_current_conversation). The caller holds mu.
+func (s *Slack) show(user, channel string, v *view) {
+	for _, b := range buttons(v.Blocks) {
+		if o := v.state[b.BlockID][b.ActionID]; channel != "" && b.element["default_to_current_conversation"] == true {
+			switch b.Type {
+			case "conversations_select":
+				if o["selected_conversation"] == nil {
+					o["selected_conversation"] = channel
+				}
+			case "multi_conversations_select":
+				if blank(o) {
+					o["selected_conversations"] = []any{channel}
+				}
+			}
+		}
+	}
 	v.ID, v.User = s.nextID("V"), user
 	v.RootID = v.ID
 	if stack := s.stacks[user]; len(stack) > 0 {
@@ -168,13 +200,7 @@ func (s *Slack) closeViews(v *view) {
 // replace puts the content of a new view into an old one. What the person typed stays where block_id and
 // action_id stay (docs.slack.dev, "views.update").
 func (s *Slack) replace(old, v *view) {
-	for block, actions := range v.state {
-		for action, value := range actions {
-			if typed, ok := old.state[block][action]; ok && typed["type"] == value["type"] {
-				v.state[block][action] = typed
-			}
-		}
-	}
+	v.inherit(old.sheet)
 	v.ID, v.User, v.RootID, v.PreviousID = old.ID, old.User, old.RootID, old.PreviousID
 	*old = *v
 	s.rehash(old)
@@ -182,7 +208,7 @@ func (s *Slack) replace(old, v *view) {
 }
 
 func (s *Slack) changedView(kind ChangeKind, v *view) {
-	s.changes = append(s.changes, Change{At: time.Now(), Kind: kind, View: v.View})
+	s.changes = append(s.changes, Change{At: time.Now(), Kind: kind, View: v.look()})
 	s.tell()
 }
 
@@ -204,7 +230,7 @@ func (s *Slack) viewsOpen(a args) (object, *apiError) {
 	if stack := s.stacks[t.user]; len(stack) > 0 {
 		s.closeViews(stack[0])
 	}
-	s.show(t.user, v)
+	s.show(t.user, t.channel, v)
 	return object{"view": s.viewJSON(v)}, nil
 }
 
@@ -227,7 +253,7 @@ func (s *Slack) viewsPush(a args) (object, *apiError) {
 		return nil, refuse("duplicate_external_id")
 	}
 	t.used = true
-	s.show(t.user, v)
+	s.show(t.user, t.channel, v)
 	return object{"view": s.viewJSON(v)}, nil
 }
 
@@ -267,7 +293,7 @@ func (s *Slack) viewsUpdate(a args) (object, *apiError) {
 func (s *Slack) viewsPublish(a args) (object, *apiError) {
 	u := s.users[a["user_id"]]
 	switch {
-	case u == nil || u.Bot || u.Stranger:
+	case u == nil || u.Bot || u.Stranger || u.Deleted:
 		return nil, &apiError{code: "invalid_arguments", messages: []string{"[ERROR] invalid user [json-pointer:/user_id]"}}
 	case s.opt.NoHomeTab:
 		return nil, refuse("not_enabled")
@@ -299,9 +325,7 @@ func (s *Slack) viewsPublish(a args) (object, *apiError) {
 func (s *Slack) viewJSON(v *view) object {
 	values := object{}
 	for block, actions := range v.state {
-		if str(blockOf(v.Blocks, block), "type") != "" {
-			values[block] = cloneState(actions)
-		}
+		values[block] = cloneState(actions)
 	}
 	o := object{
 		"id": v.ID, "team_id": s.opt.TeamID, "type": v.Type, "blocks": v.Blocks, "private_metadata": v.PrivateMetadata,
@@ -358,6 +382,13 @@ func (s *Slack) answerSubmission(id string, raw json.RawMessage) (failure string
 		if err != nil {
 			return fail(fmt.Sprint(err.code, err.messages))
 		}
+		own := ""
+		if answer.Action == "update" {
+			own = v.ID
+		}
+		if s.taken(n.ExternalID, own) {
+			return fail("duplicate_external_id")
+		}
 		if answer.Action == "update" {
 			s.replace(v, n)
 			return ""
@@ -365,7 +396,7 @@ func (s *Slack) answerSubmission(id string, raw json.RawMessage) (failure string
 		if len(s.stacks[v.User]) >= maxStack {
 			return fail("push_limit_reached")
 		}
-		s.show(v.User, n)
+		s.show(v.User, "", n)
 	default:
 		return fail("unknown response_action " + answer.Action)
 	}

@@ -79,6 +79,10 @@ func (s *Slack) method(name string) (method, bool) {
 		return method{BotToken, nil, tier3, (*Slack).conversationsInfo}, true
 	case "conversations.members":
 		return method{BotToken, nil, tier4, (*Slack).conversationsMembers}, true
+	case "conversations.history":
+		return method{BotToken, nil, tier3, (*Slack).conversationsHistory}, true
+	case "conversations.replies":
+		return method{BotToken, nil, tier3, (*Slack).conversationsReplies}, true
 	case "conversations.open":
 		return method{BotToken, []string{"im:write", "mpim:write"}, tier3, (*Slack).conversationsOpen}, true
 	case "users.info":
@@ -103,6 +107,7 @@ func (s *Slack) method(name string) (method, bool) {
 func (s *Slack) serveAPI(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, "/api/")
 	a, token, bad := readArgs(r)
+	inHeader := token != "" && r.Header.Get("Authorization") == "Bearer "+token
 	call := Call{Method: name, Args: a, Host: r.Host, At: time.Now()}
 	n := s.record(call)
 
@@ -110,6 +115,9 @@ func (s *Slack) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if fault != nil && !s.pause(r, fault.Delay) {
 		s.finish(n, 0, "caller gave up", true)
 		return
+	}
+	if name == "apps.connections.open" && !inHeader {
+		token = "" // This one is taken from the header only (docs.slack.dev, "apps.connections.open").
 	}
 	var status, after int
 	var body object
@@ -136,7 +144,24 @@ func (s *Slack) serveAPI(w http.ResponseWriter, r *http.Request) {
 		writeRateLimited(w, after)
 		return
 	}
+	s.tellScopes(w, name, token)
 	writeJSON(w, status, body)
+}
+
+// tellScopes adds the headers that say what the token may do and what the method takes (slack-go slack.go,
+// OptionOnResponseHeaders, names them).
+func (s *Slack) tellScopes(w http.ResponseWriter, name, token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tokens[token]
+	if t == nil || t.Trouble != "" {
+		return
+	}
+	m, _ := s.method(name) // An unknown one has no scopes.
+	w.Header().Set("X-OAuth-Scopes", strings.Join(t.Scopes, ","))
+	if len(m.scopes) > 0 {
+		w.Header().Set("X-Accepted-OAuth-Scopes", strings.Join(m.scopes, ","))
+	}
 }
 
 // pause waits, unless the caller gives up or the Slack is closed first.

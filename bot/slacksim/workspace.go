@@ -38,6 +38,10 @@ type Options struct {
 	Commands []string
 	// EscapeCommands is the manifest's should_escape: mentions arrive as <@U…>.
 	EscapeCommands bool
+	// EditWindow is how long after its posting a message can be changed: the team's setting for editing
+	// messages (docs.slack.dev, "chat.update": edit_window_closed). 0 means for ever. Whether the setting
+	// binds apps is not documented.
+	EditWindow time.Duration
 	// NoHomeTab and NoMessagesTab switch off the tabs that the manifest switches on.
 	NoHomeTab     bool
 	NoMessagesTab bool
@@ -77,6 +81,7 @@ type Slack struct {
 	views  map[string]*view
 	stacks map[string][]*view // a person's open modals, bottom first
 	homes  map[string]*view
+	sheets map[[3]string]*sheet // by person, channel and message
 
 	triggers     map[string]*trigger
 	responseURLs map[string]*responseURL
@@ -96,6 +101,7 @@ type Slack struct {
 
 	calls   []Call
 	faults  []*armed
+	mishaps []*armedDelivery
 	buckets map[string]*bucket
 	down    bool
 	serial  int
@@ -154,6 +160,7 @@ func New(opt Options) *Slack {
 		views:        map[string]*view{},
 		stacks:       map[string][]*view{},
 		homes:        map[string]*view{},
+		sheets:       map[[3]string]*sheet{},
 		triggers:     map[string]*trigger{},
 		responseURLs: map[string]*responseURL{},
 		tickets:      map[string]time.Time{},
@@ -165,6 +172,8 @@ func New(opt Options) *Slack {
 	s.users[opt.BotUserID] = &User{ID: opt.BotUserID, Name: opt.BotName, RealName: opt.BotName, TeamID: opt.TeamID, Bot: true}
 	// Slackbot reports is_bot=false, which is why apps must know its id (docs.slack.dev, "Users").
 	s.users["USLACKBOT"] = &User{ID: "USLACKBOT", Name: "slackbot", RealName: "Slackbot", TeamID: opt.TeamID}
+	// USLACK is a system user since 2026, of which third parties have told.
+	s.users["USLACK"] = &User{ID: "USLACK", Name: "slack", RealName: "Slack", TeamID: opt.TeamID}
 	s.tokens[opt.BotToken] = &Token{Value: opt.BotToken, Class: BotToken, Scopes: opt.BotScopes}
 	s.tokens[opt.AppToken] = &Token{Value: opt.AppToken, Class: AppToken, Scopes: opt.AppScopes}
 	s.listen()
@@ -220,6 +229,13 @@ func (s *Slack) BreakToken(value, trouble string) {
 	}
 }
 
+// SetEditWindow changes Options.EditWindow.
+func (s *Slack) SetEditWindow(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opt.EditWindow = d
+}
+
 // Guest says what kind of guest a user is.
 type Guest string
 
@@ -273,7 +289,8 @@ type Channel struct {
 	PendingExtShared bool // an invitation to share is under way
 	OrgShared        bool // shared within the Enterprise organisation
 
-	im string // the person, where this is a DM
+	im   string // the person, where this is a DM
+	mpim bool   // a conversation of several people and the bot
 }
 
 // AddUser adds somebody, or replaces the user with the same id, and returns that person.
@@ -374,6 +391,14 @@ func (s *Slack) openIM(user string) *Channel {
 	s.channels[c.ID] = c
 	s.ims[user] = c.ID
 	return c
+}
+
+// shownName is the name of a channel in payloads.
+func (c *Channel) shownName() string {
+	if c.im != "" {
+		return "directmessage"
+	}
+	return c.Name
 }
 
 func (c *Channel) has(user string) bool { return slices.Contains(c.Members, user) }
