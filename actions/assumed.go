@@ -59,23 +59,28 @@ func globalRegion(partition string) string {
 	}
 }
 
+// trailRegions are the regions whose event history is asked: the cell's own, the
+// partition's global one, and those that the operator has named.
+func (c Cell) trailRegions() []string {
+	regions := append([]string{c.Region, globalRegion(grant.PartitionOf(c.Region))}, c.TrailRegions...)
+	slices.Sort(regions)
+	return slices.Compact(regions)
+}
+
 // assumed tells who of SingleStore has assumed the role since the grant was
-// opened, from the event history of the cell's region and of the partition's
-// global one. It is advice: an error is only logged.
+// opened, from the event history of the cell's regions. It is advice: an error is
+// only logged, and a region that is slow holds up no other.
 //
 // It is never complete. Events appear minutes after they happen, commonly up to
 // a quarter of an hour. They are recorded in the region whose STS endpoint the
-// caller has used, which may be a third one. And a refused attempt from another
+// caller has used, which may be another one. And a refused attempt from another
 // account is recorded there, not here (IAM User Guide, "Logging IAM and AWS STS
 // API calls with AWS CloudTrail"). So an empty answer does not say that nobody
 // has tried, or come.
 func (w *watching) assumed(ctx context.Context) []grant.Assumed {
 	ctx, cancel := context.WithTimeout(ctx, trailLimit)
 	defer cancel()
-	regions := []string{w.cell.Region}
-	if global := globalRegion(grant.PartitionOf(w.cell.Region)); global != w.cell.Region {
-		regions = append(regions, global)
-	}
+	regions := w.cell.trailRegions()
 	found := make([][]trailEvent, len(regions))
 	work := make([]func(), len(regions))
 	for i, region := range regions {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,6 +31,10 @@ type Cell struct {
 	// AssumeRole is the role that the bot takes on in the cell's account; empty:
 	// the SDK's own credentials. ExternalID goes with it.
 	AssumeRole, ExternalID string
+	// TrailRegions are more regions whose event history is asked who assumed the
+	// role, besides the cell's own and the partition's global one: an event is
+	// where the caller's STS endpoint is, and the caller chooses that.
+	TrailRegions []string
 }
 
 // logGroup is where the cell's sessions are logged: SingleStore's procedure
@@ -85,9 +91,10 @@ func New(ctx context.Context, o Options) (*AWS, error) {
 		if _, twice := cells[c.Name]; twice {
 			return nil, fmt.Errorf("cell %q is there twice", c.Name)
 		}
-		if err := legalRole(c); err != nil {
+		if err := errors.Join(legalRole(c), legalTrail(c)); err != nil {
 			return nil, err
 		}
+		c.TrailRegions = slices.Clone(c.TrailRegions)
 		cells[c.Name] = c
 	}
 	if o.Log == nil {
@@ -126,6 +133,23 @@ func legalRole(c Cell) error {
 	}
 	if arn.Account() != c.Account {
 		return fmt.Errorf("cell %q: role %q is not in the cell's account %s", c.Name, c.Role, c.Account)
+	}
+	return nil
+}
+
+// regionPattern is how AWS names regions: us-east-1, us-gov-west-1, eusc-de-east-1.
+var regionPattern = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$`)
+
+// legalTrail refuses what is no region, or one that the cell's credentials mean
+// nothing in, before it is asked every few minutes in vain.
+func legalTrail(c Cell) error {
+	for _, r := range c.TrailRegions {
+		switch {
+		case !regionPattern.MatchString(r):
+			return fmt.Errorf("cell %q: %q is not the name of an AWS region", c.Name, r)
+		case grant.PartitionOf(r) != grant.PartitionOf(c.Region):
+			return fmt.Errorf("cell %q: the region %s is in the partition %s, but the cell is in %s", c.Name, r, grant.PartitionOf(r), grant.PartitionOf(c.Region))
+		}
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ func (a *AWS) Check(ctx context.Context, g grant.Grant) grant.Report {
 	if t != nil {
 		return grant.Report{At: now(), Findings: []grant.Finding{{Check: "account", Level: grant.Blocks, Text: t.Text, Remedy: t.Remedy}}}
 	}
+	ctx = onBehalf(ctx, g.ID)
 	cl := a.clientsFor(c, g.ID)
 	s := look(ctx, cl, c)
 	chosen, problem, _ := choose(s.instances, c)
@@ -272,13 +273,13 @@ func (s *scene) judgeLogging(j *judgement, say sayFunc) {
 		say("preferences", grant.Blocks, t.Remedy, "%s", t.Text)
 		return
 	}
-	j.Logging = lines
-	switch other := s.prefs.latest.group(); {
+	j.Logging, j.Redirect = lines, s.prefs.redirect(s.group)
+	switch {
 	case s.prefs.absent:
 		say("preferences", grant.OK, "", "No Session Manager preferences have been saved in %s yet; opening creates them.", c.Region)
-	case other != "" && other != c.logGroup():
-		say("preferences", grant.Warning, "Approve only if the sessions of this account and region may be logged to the new group from now on; the preferences are shared.",
-			"All Session Manager sessions in %s are logged to %s now. Opening changes that to %s, for everybody, and revoking does not change it back.", c.place(), other, c.logGroup())
+	case j.Redirect != nil:
+		say("preferences", grant.Warning, "Agree to it only if all of them may be logged to "+j.Redirect.To+" from now on. If "+j.Redirect.From+" belongs to another cell or team, ask them first.",
+			"All Session Manager sessions in %s are logged to %s now; the preferences are shared. Opening changes that to %s, for everybody, and revoking does not change it back.", c.place(), j.Redirect.From, j.Redirect.To)
 	case len(lines) > 0:
 		say("preferences", grant.OK, "", "Opening switches session logging on, for all sessions in %s.", c.place())
 	default:

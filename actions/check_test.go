@@ -159,14 +159,14 @@ func TestCheck_findings(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(t *testing.T, s *stage) {
 				tt.prepare(s)
-				l := s.request()
+				l := s.asked()
 				r := s.aws.Check(t.Context(), l.g)
 				finding(t, r, tt.check, tt.level, tt.words...)
 				if b := r.Blocking(); len(b) > 0 {
 					t.Errorf("it blocks: %+v", b)
 				}
 				s.noWrites()
-				l.checked().open()
+				l.checked().approved().open()
 			})
 		})
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"breakglass/store/grant"
 )
@@ -144,7 +145,7 @@ func limited(cfg aws.Config) aws.Config {
 	}
 	cfg.RetryMaxAttempts = 0 // AWS_MAX_ATTEMPTS and the profile do not loosen the above
 	cfg.APIOptions = append(cfg.APIOptions, func(s *middleware.Stack) error {
-		return s.Initialize.Add(deadline{}, middleware.Before)
+		return errors.Join(s.Initialize.Add(deadline{}, middleware.Before), s.Build.Add(attribution{}, middleware.After))
 	})
 	return cfg
 }
@@ -170,6 +171,31 @@ func (deadline) HandleInitialize(ctx context.Context, in middleware.InitializeIn
 	ctx, cancel := context.WithTimeoutCause(ctx, callLimit, errCallLimit)
 	defer cancel() // no call of ours streams its answer
 	return next.HandleInitialize(ctx, in)
+}
+
+// grantKey is the key of the grant that a context's calls are made for.
+type grantKey struct{}
+
+func onBehalf(ctx context.Context, id grant.ID) context.Context {
+	if id == 0 {
+		return ctx
+	}
+	return context.WithValue(ctx, grantKey{}, id)
+}
+
+// attribution puts the grant's id into the User-Agent, which CloudTrail records
+// (CloudTrail User Guide, "CloudTrail record contents"): so a write can be tied to
+// its request where no role is assumed, too, and no session can be named after it.
+type attribution struct{}
+
+func (attribution) ID() string { return "breakglass:attribution" }
+
+func (attribution) HandleBuild(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
+	id, ok := ctx.Value(grantKey{}).(grant.ID)
+	if r, isHTTP := in.Request.(*smithyhttp.Request); ok && isHTTP {
+		r.Header.Set("User-Agent", strings.TrimSpace(r.Header.Get("User-Agent")+" md/breakglass#"+id.String()))
+	}
+	return next.HandleBuild(ctx, in)
 }
 
 // guarded refuses plain http at the last moment, whatever led there.

@@ -128,6 +128,39 @@ func TestClose_sessionsThatComeBack(t *testing.T) {
 	})
 }
 
+// TerminateSession answers that it has worked, and the session lives on: what
+// counts is the list, and everybody on it is told to end in every round.
+func TestClose_terminateThatEndsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		l := s.request().open()
+		creds, err := s.vendor(vendorARN).assume()
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, shell := s.mustShell(creds)
+		s.world.Tune(func(k *awssim.Knobs) { k.TerminateIgnored = true })
+		l.revoke()
+		for works := time.Now().Add(3 * time.Minute); time.Now().Before(works); {
+			r, due := l.round()
+			if due.IsZero() {
+				t.Fatal("it is closed while the shell lives")
+			}
+			if len(r.Live) != 1 || r.Live[0].ID != id || len(r.Ended) != 1 {
+				t.Errorf("round: %+v", r)
+			}
+			time.Sleep(time.Until(due))
+		}
+		if _, err := shell.Type("whoami"); err != nil {
+			t.Errorf("the shell: %v", err)
+		}
+		s.world.Tune(func(k *awssim.Knobs) { k.TerminateIgnored = false })
+		l.close()
+		if _, err := shell.Type("whoami"); !errors.Is(err, awssim.ErrSessionEnded) {
+			t.Errorf("the shell lives: %v", err)
+		}
+	})
+}
+
 // A session that ends by itself before it can be told to.
 func TestClose_sessionEndedMeanwhile(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {

@@ -33,6 +33,7 @@ type opening struct {
 	work  *roleWork
 
 	end   time.Time // of the access
+	fixed time.Time // the end to be written, of an extension; zero: it is computed
 	early role      // read beside the hard stop, if at all
 	ahead bool      // early is newer than anything we have written
 }
@@ -52,6 +53,7 @@ func (a *AWS) Open(ctx context.Context, g grant.Grant, others []grant.Grant, ste
 	if t := a.legalPrincipal(g); t != nil {
 		return grant.Access{}, t
 	}
+	ctx = onBehalf(ctx, g.ID)
 	o := &opening{a: a, cl: a.clientsFor(c, g.ID), cell: c, grant: g, others: others, step: step}
 	defer o.done()
 	var access grant.Access
@@ -150,7 +152,7 @@ func (s *scene) causes() error {
 }
 
 func (o *opening) logging(ctx context.Context) (string, error) {
-	return o.a.enableLogging(ctx, o.cl, o.cell, o.scene.group, o.scene.prefs, func(left []string) *grant.Trouble {
+	return o.a.enableLogging(ctx, o.cl, o.cell, o.scene.group, o.scene.prefs, func(left change) *grant.Trouble {
 		return loggingAsApproved(o.grant, left, o.scene.group)
 	})
 }
@@ -215,7 +217,9 @@ func (o *opening) stillClosing() bool {
 // computeEnd sets the end of the access: the one that stands in AWS already
 // after a crash, or now and the duration, in whole seconds.
 func (o *opening) computeEnd(at time.Time) {
-	if s, ok := standing(o.seen, o.grant, at); ok && !s.End.IsZero() {
+	if !o.fixed.IsZero() {
+		o.end = o.fixed
+	} else if s, ok := standing(o.seen, o.grant, at); ok && !s.End.IsZero() {
 		o.end = s.End
 	} else {
 		o.end = at.Add(o.grant.Duration).UTC().Truncate(time.Second)
@@ -276,7 +280,7 @@ func (o *opening) currentStop() time.Time {
 // that are just arriving. What is closing does not count.
 func (a *AWS) latestEnd(w *roleWork, roleARN string, g grant.Grant, others []grant.Grant, d trust.Document) time.Time {
 	at := time.Now()
-	leaves := map[grant.ID]bool{g.ID: true}
+	leaves := map[grant.ID]bool{g.ID: true, g.Takes: true}
 	var end time.Time
 	for _, o := range others {
 		if !onSameRole(o, g, roleARN) {
@@ -286,6 +290,7 @@ func (a *AWS) latestEnd(w *roleWork, roleARN string, g grant.Grant, others []gra
 			leaves[o.ID] = true
 			continue
 		}
+		delete(leaves, o.ID)
 		if o.End.After(at) {
 			end = latest(end, o.End)
 		}
@@ -404,7 +409,14 @@ func (o *opening) writeOnce(ctx context.Context, first *string, mayWrite bool) (
 		return written{}, &unreadableError{what: "the trust policy of " + o.role.what(), err: err}
 	}
 	o.seen = d
-	if s, ok := standing(d, o.grant, time.Now()); ok {
+	if !o.fixed.IsZero() {
+		if d.Has(own(o.grant, o.fixed)) {
+			return written{sent: d}, nil
+		}
+		if t := o.stillStands(d); t != nil {
+			return written{}, t
+		}
+	} else if s, ok := standing(d, o.grant, time.Now()); ok {
 		if !s.End.IsZero() {
 			o.end = s.End
 		}
@@ -414,7 +426,7 @@ func (o *opening) writeOnce(ctx context.Context, first *string, mayWrite bool) (
 		*first = r.document
 		return written{}, nil
 	}
-	if late := time.Since(o.end.Add(-o.grant.Duration)); late > endDrift+time.Second {
+	if late := time.Since(o.end.Add(-o.grant.Duration)); o.fixed.IsZero() && late > endDrift+time.Second {
 		o.computeEnd(time.Now())
 		if _, err := o.putStop(ctx); err != nil {
 			return written{}, err

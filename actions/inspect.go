@@ -53,15 +53,9 @@ func (a *AWS) Inspect(ctx context.Context, name grant.CellName) (Inventory, erro
 	}
 	cl := a.clientsFor(c, 0)
 	s := look(ctx, cl, c)
-	r, problem := s.found()
-	if s.account != nil {
-		return Inventory{}, troubled(s.account, grant.StepCheck, "the caller's account")
-	}
-	if problem != nil {
-		if t := s.passing(); t != nil {
-			return Inventory{}, t
-		}
-		return Inventory{}, &grant.Trouble{Kind: grant.Refused, Step: grant.StepCheck, Text: problem.Text, Remedy: problem.Remedy, Cause: s.causes()}
+	r, t := s.theRole()
+	if t != nil {
+		return Inventory{}, t
 	}
 	inv := Inventory{
 		Cell: c.Name, Account: c.Account, Region: c.Region,

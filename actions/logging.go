@@ -75,6 +75,7 @@ func encrypted(g logtypes.LogGroup) bool { return aws.ToString(g.KmsKeyId) != ""
 // preferences is the preferences document, in one version.
 type preferences struct {
 	version string
+	active  bool   // not just being made, when sessions do not use it yet
 	raw     string // as AWS has it
 	doc     []byte // the same as JSON
 }
@@ -123,7 +124,10 @@ func readVersion(ctx context.Context, cl *clients, version string) (preferences,
 	if err != nil {
 		return preferences{}, err
 	}
-	p := preferences{version: aws.ToString(out.DocumentVersion), raw: aws.ToString(out.Content)}
+	p := preferences{
+		version: aws.ToString(out.DocumentVersion), raw: aws.ToString(out.Content),
+		active: out.Status == ssmtypes.DocumentStatusActive || out.Status == "",
+	}
 	p.doc, err = asJSON([]byte(p.raw))
 	if err != nil {
 		return p, &unreadableError{what: "the Session Manager preferences", err: err}
@@ -210,6 +214,26 @@ func (p regionPreferences) plan(group logGroup) ([]string, error) {
 	return nil, nil
 }
 
+// redirect is what opening changes about where the sessions of the whole region
+// are logged; nil: nothing, because they go to the group already, or nowhere. The
+// latest version counts: sessions use no other.
+func (p regionPreferences) redirect(group logGroup) *grant.Redirect {
+	return p.latest.redirect(group)
+}
+
+func (p preferences) redirect(group logGroup) *grant.Redirect {
+	if was := p.group(); was != "" && was != group.name {
+		return &grant.Redirect{From: was, To: group.name}
+	}
+	return nil
+}
+
+// change is what is left to do to the preferences, as people are asked about it.
+type change struct {
+	lines    []string // before → after
+	redirect *grant.Redirect
+}
+
 // How long a new version of the preferences may take, and how often we begin
 // again when somebody else is editing them too.
 const (
@@ -217,14 +241,23 @@ const (
 	documentTries = 4
 )
 
+// A prefsWriter is what the step "logging" knows while it works.
+type prefsWriter struct {
+	cl    *clients
+	group logGroup
+	what  string // the preferences, for people
+	// approved says whether what is left to do is what people have approved.
+	approved func(left change) *grant.Trouble
+}
+
 // enableLogging is the step "logging": the region's preferences log to the
 // cell's group. It begins with what the check has read, writes only what
 // differs, and answers what it did in words. Where somebody else has changed the
 // preferences meanwhile, approved says whether what is left to do then is still
 // what people were shown. Logging is never switched off again: other sessions
 // may rely on it.
-func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logGroup, seen regionPreferences, approved func(left []string) *grant.Trouble) (string, error) {
-	if lines, err := seen.plan(group); err == nil && len(lines) == 0 {
+func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logGroup, seen regionPreferences, approved func(left change) *grant.Trouble) (string, error) {
+	if lines, err := seen.plan(group); err == nil && len(lines) == 0 && seen.latest.active {
 		return "was on already: " + group.name, nil
 	}
 	l := a.regionLock(c)
@@ -233,7 +266,7 @@ func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logG
 	}
 	defer l.give()
 
-	what := "the Session Manager preferences of " + c.place()
+	w := prefsWriter{cl: cl, group: group, what: "the Session Manager preferences of " + c.place(), approved: approved}
 	var last error
 	for try := range documentTries {
 		if try > 0 {
@@ -246,30 +279,43 @@ func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logG
 					last = err
 					continue
 				}
-				return "", troubled(unreadable(err, what), grant.StepLogging, what)
+				return "", troubled(unreadable(err, w.what), grant.StepLogging, w.what)
 			}
 		}
 		lines, err := seen.plan(group)
 		if err != nil {
-			return "", templated(err, what)
+			return "", templated(err, w.what)
+		}
+		if !seen.absent && !seen.latest.active {
+			// Somebody's new version is being made, or our own from before a crash:
+			// it can be neither changed nor relied on yet.
+			if err := waitActive(ctx, cl, seen.latest.version); err != nil {
+				if f := sortError(err, false); f.kind() == grant.Again && !isTrouble(err) {
+					last = err
+					continue
+				}
+				return "", preferencesTrouble(sortError(err, false), w.what)
+			}
 		}
 		if len(lines) == 0 {
 			return note(try, group), nil
 		}
-		if t := approved(lines); t != nil {
+		if t := approved(change{lines, seen.redirect(group)}); t != nil {
 			t.Step = grant.StepLogging
 			return "", t
 		}
-		version, err := writePreferences(ctx, cl, seen, group, last)
+		version, err := w.write(ctx, seen, last)
 		if err != nil {
 			switch f := sortError(err, true); {
-			case f.is(codeDocumentExists, codeDuplicate), f.class == busy, f.class == lost:
+			case isTrouble(err):
+				return "", preferencesTrouble(f, w.what)
+			case f.is(codeDocumentExists, codeDuplicate, codeInvalidAction), f.class == busy, f.class == lost:
 				// Look again: somebody, or our own write whose answer was lost,
-				// may have done it.
+				// may have done it, or is just at it.
 				last = err
 				continue
 			default:
-				return "", preferencesTrouble(f, what)
+				return "", preferencesTrouble(f, w.what)
 			}
 		}
 		back, err := settledPreferences(ctx, cl, version)
@@ -284,11 +330,11 @@ func (a *AWS) enableLogging(ctx context.Context, cl *clients, c Cell, group logG
 		last = fmt.Errorf("version %s of %s was replaced at once by version %s", version, preferencesName, back.latest.version)
 	}
 	if f := sortError(last, true); f.kind() != grant.Again {
-		return "", f.trouble(grant.StepLogging, what)
+		return "", preferencesTrouble(f, w.what)
 	}
 	return "", &grant.Trouble{
 		Kind: grant.Again, Step: grant.StepLogging,
-		Text:   "Session logging could not be switched on and read back: " + what + " kept changing or AWS was busy.",
+		Text:   "Session logging could not be switched on and read back: " + w.what + " kept changing or AWS was busy.",
 		Remedy: "Nothing to do now: the bot tries again by itself. If somebody is editing the preferences, let them finish.",
 		Cause:  last,
 	}
@@ -301,10 +347,10 @@ func note(try int, group logGroup) string {
 	return "on: " + group.name
 }
 
-// writePreferences writes one new version, or only moves the default version,
-// and answers the number of the version that should now be latest and default.
-func writePreferences(ctx context.Context, cl *clients, seen regionPreferences, group logGroup, last error) (string, error) {
-	want := wanted(group)
+// write writes one new version, or only moves the default version, and answers
+// the number of the version that should now be latest and default.
+func (w prefsWriter) write(ctx context.Context, seen regionPreferences, last error) (string, error) {
+	cl, want := w.cl, wanted(w.group)
 	if seen.absent {
 		content, err := setMembers([]byte(emptyPreferences), "inputs", want)
 		if err != nil {
@@ -342,7 +388,7 @@ func writePreferences(ctx context.Context, cl *clients, seen regionPreferences, 
 		if version, active, err = updatePreferences(ctx, cl, content, again); err != nil {
 			return "", err
 		}
-		if version, active, err = keepOthers(ctx, cl, seen.latest.version, version, active, content, want); err != nil {
+		if version, active, err = w.keepOthers(ctx, seen.latest.version, version, active, content); err != nil {
 			return "", err
 		}
 	}
@@ -380,34 +426,82 @@ func updatePreferences(ctx context.Context, cl *clients, content []byte, varied 
 
 // keepOthers notices by the number of our version that somebody else saved one
 // between our reading and our writing, and puts theirs back under ours:
-// UpdateDocument has no condition, it just makes the next version.
-func keepOthers(ctx context.Context, cl *clients, read, version string, active bool, content []byte, want []member) (string, bool, error) {
+// UpdateDocument has no condition, it just makes the next version. Where nobody
+// has agreed to what ours makes of theirs, such as to move the logs away from
+// where they have just sent them, theirs becomes the latest again as it was.
+func (w prefsWriter) keepOthers(ctx context.Context, read, version string, active bool, content []byte) (string, bool, error) {
 	for range documentTries {
 		was, is := versionNumber(read), versionNumber(version)
 		if was == 0 || is <= was+1 {
 			break
 		}
-		theirs, err := readVersion(ctx, cl, strconv.Itoa(is-1))
+		theirs, err := readVersion(ctx, w.cl, strconv.Itoa(is-1))
 		if err != nil {
 			return "", false, err
 		}
-		merged, err := setMembers(theirs.doc, "inputs", want)
+		if t := w.refuses(theirs); t != nil {
+			return "", false, w.putBack(ctx, theirs, version, t)
+		}
+		merged, err := setMembers(theirs.doc, "inputs", wanted(w.group))
 		if err != nil {
 			return "", false, err
 		}
 		if sameJSON(merged, content) {
 			break
 		}
+		if !active {
+			if err := waitActive(ctx, w.cl, version); err != nil {
+				return "", false, err
+			}
+		}
 		read, content = version, merged
-		version, active, err = updatePreferences(ctx, cl, content, false)
+		version, active, err = updatePreferences(ctx, w.cl, content, false)
 		if err != nil && sortError(err, true).is(codeDuplicate) {
-			version, active, err = updatePreferences(ctx, cl, content, true)
+			version, active, err = updatePreferences(ctx, w.cl, content, true)
 		}
 		if err != nil {
 			return "", false, err
 		}
 	}
 	return version, active, nil
+}
+
+// refuses says why our settings may not be put on top of a version.
+func (w prefsWriter) refuses(theirs preferences) *grant.Trouble {
+	lines, err := theirs.differences(wanted(w.group))
+	if err != nil {
+		t, _ := asTrouble(templated(err, w.what))
+		return t
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return w.approved(change{lines, theirs.redirect(w.group)})
+}
+
+// putBack makes what somebody else has just saved, and our version has covered,
+// the latest version again, and answers the trouble that was the reason; or one
+// that says that it has to be done by hand.
+func (w prefsWriter) putBack(ctx context.Context, theirs preferences, ours string, reason *grant.Trouble) error {
+	var err error
+	for try := range documentTries {
+		if try > 0 && pause(ctx, time.Second<<(try-1)) != nil {
+			break
+		}
+		if err = waitActive(ctx, w.cl, ours); err == nil {
+			_, _, err = updatePreferences(ctx, w.cl, theirs.doc, true)
+		}
+		if err == nil {
+			reason.Step = grant.StepLogging
+			return reason
+		}
+	}
+	return &grant.Trouble{
+		Kind: grant.Refused, Step: grant.StepLogging,
+		Text:   fmt.Sprintf("Somebody saved %s at the same moment as the bot: their version %s was covered by the bot's version %s, and could not be put back. %s", w.what, theirs.version, ours, reason.Text),
+		Remedy: "Look at both versions of the document " + preferencesName + " in the Systems Manager console and save the right one; then request access again.",
+		Cause:  err,
+	}
 }
 
 // versionNumber is the number of a document version; 0: it has none.

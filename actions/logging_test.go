@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"breakglass/actions/awssim"
 	"breakglass/store/grant"
@@ -107,6 +110,20 @@ func TestLogging_states(t *testing.T) {
 				}
 			},
 		},
+		"parameters for other settings": {
+			prepare: func(s *stage) {
+				s.cell.Region.Preferences(`{"schemaVersion":"1.0", "parameters":{"idle":{"type":"String","default":"0030"}},"sessionType":"Standard_Stream","inputs":{"idleSessionTimeout":"{{ idle }}","kmsKeyId":"alias\/x","cloudWatchLogGroupName":"","runAsEnabled":false}}`)
+			},
+			plan: []string{"cloudWatchLogGroupName: (empty) → " + logGroup},
+			check: func(t *testing.T, s *stage) {
+				s.wantLogging(true)
+				v := s.cell.Region.DocumentVersions(prefsName)
+				const want = `{"schemaVersion":"1.0", "parameters":{"idle":{"type":"String","default":"0030"}},"sessionType":"Standard_Stream","inputs":{"idleSessionTimeout":"{{ idle }}","kmsKeyId":"alias\/x","cloudWatchLogGroupName":"` + logGroup + `","runAsEnabled":false,"cloudWatchEncryptionEnabled":true,"cloudWatchStreamingEnabled":true}}`
+				if got := v[len(v)-1].Content; got != want {
+					t.Errorf("preferences:\n%s\nwant\n%s", got, want)
+				}
+			},
+		},
 		"latest is right, default is not": {
 			prepare: func(s *stage) {
 				s.cell.Region.Preferences(`{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{}}`)
@@ -143,7 +160,7 @@ func TestLogging_states(t *testing.T) {
 				if tt.prepare != nil {
 					tt.prepare(s)
 				}
-				l := s.request()
+				l := s.asked()
 				r := s.aws.Check(t.Context(), l.g)
 				for _, want := range tt.plan {
 					if !slices.ContainsFunc(r.Logging, func(l string) bool { return strings.Contains(l, want) }) {
@@ -151,7 +168,7 @@ func TestLogging_states(t *testing.T) {
 					}
 				}
 				s.noWrites()
-				l.checked().open()
+				l.checked().approved().open()
 				tt.check(t, s)
 				if r := s.aws.Check(t.Context(), l.g); len(r.Logging) > 0 {
 					t.Errorf("after opening the plan is %q", r.Logging)
@@ -199,6 +216,89 @@ func TestLogging_overwroteSomebodyElse(t *testing.T) {
 		s.wantLogging(true)
 		if got := s.inputs()["idleSessionTimeout"]; got != "7" {
 			t.Errorf("idleSessionTimeout: %v", got)
+		}
+	})
+}
+
+// somebodySaves saves preferences as a program of somebody else's does: the new
+// version takes a while to become active.
+func (s *stage) somebodySaves(content string) {
+	s.t.Helper()
+	c := ssm.NewFromConfig(s.config(s.cell.Bot.Credentials()))
+	if len(s.cell.Region.DocumentVersions(prefsName)) == 0 {
+		if _, err := c.CreateDocument(s.t.Context(), &ssm.CreateDocumentInput{Name: new(prefsName), Content: new(content), DocumentType: "Session"}); err != nil {
+			s.t.Fatal(err)
+		}
+		return
+	}
+	if _, err := c.UpdateDocument(s.t.Context(), &ssm.UpdateDocumentInput{Name: new(prefsName), Content: new(content), DocumentVersion: new("$LATEST")}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// A version that is still being made, somebody's or our own from before a crash,
+// can be neither changed nor made the default, and sessions do not use it: it is
+// waited for, and nothing opens before.
+func TestLogging_versionNotActiveYet(t *testing.T) {
+	const theirs = `{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"idleSessionTimeout":"7"}}`
+	for name, tt := range map[string]struct {
+		before func(*stage)
+		meets  string // somebody saves just before this call of ours
+		saves  string
+	}{
+		"ours was just created":     {before: func(s *stage) { s.somebodySaves(preferences["right already"]) }},
+		"theirs was just created":   {before: func(s *stage) { s.somebodySaves(theirs) }},
+		"ours is being updated":     {before: func(s *stage) { s.cell.Region.Preferences(theirs); s.somebodySaves(preferences["right already"]) }},
+		"theirs is being updated":   {before: func(s *stage) { s.cell.Region.Preferences(preferences["other people's"]); s.somebodySaves(theirs) }},
+		"theirs begins before ours": {before: func(s *stage) { s.cell.Region.Preferences(preferences["other people's"]) }, meets: "ssm:UpdateDocument", saves: theirs},
+		"theirs is created at once": {meets: "ssm:CreateDocument", saves: theirs},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, s *stage) {
+				s.world.Tune(func(k *awssim.Knobs) { k.DocumentDelay = 4 * time.Second })
+				if tt.before != nil {
+					tt.before(s)
+				}
+				began, once := time.Now(), true
+				s.world.Before(func(_ context.Context, c awssim.Call) *awssim.Fault {
+					if c.Name() == tt.meets && once {
+						once = false
+						s.somebodySaves(tt.saves)
+					}
+					return nil
+				})
+				s.request().open()
+				if d := time.Since(began); d < 4*time.Second {
+					t.Errorf("opened after %s, before the preferences were in use", d)
+				}
+				s.wantLogging(true)
+				if strings.Contains(name, "theirs") && s.inputs()["idleSessionTimeout"] != "7" {
+					t.Errorf("inputs: %v", s.inputs())
+				}
+				creds, err := s.vendor(vendorARN).assume()
+				if err != nil {
+					t.Fatal(err)
+				}
+				id, _ := s.mustShell(creds)
+				if !slices.Contains(s.cell.LogGroup.Streams(), id) {
+					t.Errorf("the session %s is not logged", id)
+				}
+			})
+		})
+	}
+}
+
+// A document may have a thousand versions. AWS deletes none by itself, and the bot
+// deletes nobody's: what to do is said, and nothing opens meanwhile.
+func TestLogging_thousandVersions(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		for n := range 1000 {
+			s.cell.Region.Preferences(`{"schemaVersion":"1.0","description":"` + strconv.Itoa(n) + `","sessionType":"Standard_Stream","inputs":{}}`)
+		}
+		wantTrouble(t, s.request().tryOpen(), grant.Refused, grant.StepLogging, "as many versions as AWS allows", "delete-document --name "+prefsName)
+		if w := s.writes(); len(w) > 0 {
+			t.Errorf("AWS was changed: %v", w)
 		}
 	})
 }

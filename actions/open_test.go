@@ -64,6 +64,16 @@ func TestOpen_refused(t *testing.T) {
 			func(s *stage) { s.cell.Role.ServiceLinked() },
 			[]string{"only AWS itself may change"},
 		},
+		"role of IAM Identity Center": {
+			func(s *stage) { s.cell.Role.Path("/aws-reserved/sso.amazonaws.com/eu-west-1/") },
+			[]string{"belongs to IAM Identity Center", "cannot be changed in IAM", "`role`"},
+		},
+		"encryption from a parameter": {
+			func(s *stage) {
+				s.cell.Region.Preferences(`{"schemaVersion":"1.0","sessionType":"Standard_Stream","parameters":{"on":{"type":"String"}},"inputs":{"cloudWatchEncryptionEnabled":"{{on}}"}}`)
+			},
+			[]string{"filled in from a parameter", "cloudWatchEncryptionEnabled"},
+		},
 		"log group from a parameter": {
 			func(s *stage) {
 				s.cell.Region.Preferences(`{"schemaVersion":"1.0","sessionType":"Standard_Stream","parameters":{"group":{"type":"String"}},"inputs":{"cloudWatchLogGroupName":"{{group}}"}}`)
@@ -446,13 +456,18 @@ func TestOpen_assumesTheCellsRole(t *testing.T) {
 		s.conf.AssumeRole, s.conf.ExternalID = bot.ARN(), "ours"
 		s.start()
 		l := s.request().open()
+		time.Sleep(3 * time.Hour) // the credentials have to be renewed
+		l.close()
+		n := map[string]int{}
 		for _, c := range s.world.Writes() {
+			n[c.Name()]++
 			if c.Service != "sts" && !strings.HasSuffix(c.Caller, ":assumed-role/breakglass/breakglass-BG-1") {
 				t.Errorf("%s was called by %s", c.Name(), c.Caller)
 			}
 		}
-		time.Sleep(3 * time.Hour) // the credentials have to be renewed
-		l.close()
+		if n["iam:UpdateAssumeRolePolicy"] != 2 {
+			t.Errorf("writes: %v", n)
+		}
 
 		s.conf.ExternalID = "not-ours"
 		s.start()
@@ -518,14 +533,23 @@ func TestNew_badCells(t *testing.T) {
 	good := actions.Cell{Name: "a", Account: account, Region: region}
 	for name, cells := range map[string][]actions.Cell{
 		"twice":         {good, good},
-		"no region":     {{Name: "a", Account: account}},
+		"nowhere":       {{Name: "a", Account: account}},
 		"short account": {{Name: "a", Account: "123", Region: region}},
 		"other account": {{Name: "a", Account: account, Region: region, Role: "arn:aws:iam::999988887777:role/x"}},
+		"no region":     {{Name: "a", Account: account, Region: region, TrailRegions: []string{"eu-west-1", "Frankfurt"}}},
+		"a host":        {{Name: "a", Account: account, Region: region, TrailRegions: []string{"eu-west-1.example.com"}}},
+		"empty region":  {{Name: "a", Account: account, Region: region, TrailRegions: []string{""}}},
+		"in China":      {{Name: "a", Account: account, Region: region, TrailRegions: []string{"cn-north-1"}}},
+		"not in China":  {{Name: "a", Account: account, Region: "cn-north-1", TrailRegions: []string{"us-east-1"}}},
 		"not a role":    {{Name: "a", Account: account, Region: region, Role: "arn:aws:iam::444455556666:user/x"}},
 	} {
-		if _, err := actions.New(t.Context(), actions.Options{Cells: cells}); err == nil {
-			t.Errorf("%s: no error", name)
+		if _, err := actions.New(t.Context(), actions.Options{Cells: cells}); err == nil || !strings.Contains(err.Error(), `cell "`) {
+			t.Errorf("%s: got %v, want an error that names the cell", name, err)
 		}
+	}
+	good.TrailRegions = []string{"eu-west-1", "ap-southeast-5", "us-east-1", "me-south-1"}
+	if _, err := actions.New(t.Context(), actions.Options{Cells: []actions.Cell{good}}); err != nil {
+		t.Error(err)
 	}
 }
 

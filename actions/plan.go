@@ -10,10 +10,17 @@ import (
 
 // asApproved refuses to open something else than what the approvers were shown:
 // what people have decided on is exactly what happens then. What a report left
-// open, because it could not be read, was not shown and is not compared.
+// open, because it could not be read, was not shown and is not compared; but a
+// redirection of the logs that nobody has seen is never agreed to.
+//
+// An emergency has no approvers; it is told to everybody, and reviewed afterwards.
 func asApproved(g grant.Grant, r grant.Report, group logGroup) *grant.Trouble {
+	if g.Emergency {
+		return nil
+	}
+	left := change{r.Logging, r.Redirect}
 	if g.Report == nil {
-		return loggingAsApproved(g, r.Logging, group)
+		return loggingAsApproved(g, left, group)
 	}
 	for _, x := range []struct{ what, was, is string }{
 		{"role", g.Report.RoleARN, r.RoleARN},
@@ -25,17 +32,43 @@ func asApproved(g grant.Grant, r grant.Report, group logGroup) *grant.Trouble {
 			return notApproved("The %s is %s now, but %s was shown when this was approved. Nothing was opened.", x.what, x.is, x.was)
 		}
 	}
-	return loggingAsApproved(g, r.Logging, group)
+	return loggingAsApproved(g, left, group)
 }
 
 // loggingAsApproved compares what is still to be changed in the preferences with
-// what was shown. That less is left than was shown is fine: somebody has done
-// it, or we ourselves have, before a crash.
-func loggingAsApproved(g grant.Grant, left []string, group logGroup) *grant.Trouble {
+// what was shown, and with what people have agreed to.
+func loggingAsApproved(g grant.Grant, left change, group logGroup) *grant.Trouble {
+	if g.Emergency {
+		return nil
+	}
+	if t := linesAsApproved(g, left.lines, group); t != nil {
+		return t
+	}
+	return redirectAsApproved(g, left.redirect)
+}
+
+// redirectAsApproved refuses to move the logging of a whole region away from where
+// it goes today, unless everybody who approved has agreed to exactly that. The
+// report does not tell: it may have come after the approval, and Approve may have
+// been pressed while AWS hung and the card said nothing of it.
+func redirectAsApproved(g grant.Grant, r *grant.Redirect) *grant.Trouble {
+	if r == nil {
+		return nil
+	}
+	agreed := func(a grant.Approval) bool { return a.Yes == r.Yes() }
+	if len(g.Approvals) > 0 && !slices.ContainsFunc(g.Approvals, func(a grant.Approval) bool { return !agreed(a) }) {
+		return nil
+	}
+	return notApproved("Opening would move the session logs of the whole region from %s to %s, and not everybody who approved this has agreed to exactly that. Nothing was opened.", r.From, r.To)
+}
+
+// linesAsApproved compares line by line. That less is left than was shown is
+// fine: somebody has done it, or we ourselves have, before a crash.
+func linesAsApproved(g grant.Grant, left []string, group logGroup) *grant.Trouble {
 	if g.Report == nil || !slices.ContainsFunc(g.Report.Findings, func(f grant.Finding) bool {
 		return f.Check == "preferences" && (f.Level == grant.OK || f.Level == grant.Warning)
 	}) {
-		return redirected(left) // no plan for them was shown
+		return nil // no plan for them was shown
 	}
 	plan := make([]string, len(g.Report.Logging))
 	for i, line := range g.Report.Logging {
@@ -66,18 +99,6 @@ func loggingAsApproved(g grant.Grant, left []string, group logGroup) *grant.Trou
 	return nil
 }
 
-// redirected refuses to move the logging of a whole region away from where it goes
-// today when nobody has seen that before approving: AWS did not answer in time for
-// the card, and Approve was pressed all the same.
-func redirected(left []string) *grant.Trouble {
-	for _, line := range left {
-		if strings.HasPrefix(line, "cloudWatchLogGroupName: ") && fromOff(line) == line {
-			return notApproved("Opening would move the session logging of the whole region (%s), and that was not on the card yet when this was approved. Nothing was opened.", line)
-		}
-	}
-	return nil
-}
-
 // fromOff makes the ways alike in which a setting is off: not set, empty and
 // false mean the same to the agent, and the console changes one into another.
 func fromOff(line string) string {
@@ -94,10 +115,11 @@ func listed(lines []string) string {
 	return "shown: " + strings.Join(lines, "; ")
 }
 
+// notApproved is the trouble on which the bot asks the approvers again by itself.
 func notApproved(format string, args ...any) *grant.Trouble {
 	return &grant.Trouble{
-		Kind: grant.Refused, Step: grant.StepCheck,
+		Kind: grant.Changed, Step: grant.StepCheck,
 		Text:   fmt.Sprintf(format, args...),
-		Remedy: "Request access again, so that people approve what would happen now.",
+		Remedy: "Look at the card: it shows what would happen now, and needs approval again.",
 	}
 }

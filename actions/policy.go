@@ -71,12 +71,22 @@ func standing(d trust.Document, g grant.Grant, at time.Time) (trust.Statement, b
 	return s, d.Has(own(g, s.End))
 }
 
-// leaving is what one closing grant wants gone.
+// leaving is what one closing grant wants gone. It is comparable: whoever carries
+// out the removals of several tells by it whether one has changed its mind.
 type leaving struct {
 	id grant.ID
-	// principal is the vendor's role, when no other grant needs it: then it goes
-	// wherever it stands. Else empty.
+	// takes is the grant whose outlived statement goes, too; zero: none.
+	takes grant.ID
+	// principal goes wherever it stands, when no other grant needs it; else empty.
 	principal string
+}
+
+// sids are the statements that go.
+func (l leaving) sids() []string {
+	if l.takes == 0 || l.takes == l.id {
+		return []string{l.id.Sid()}
+	}
+	return []string{l.id.Sid(), l.takes.Sid()}
 }
 
 // withoutStatements takes out what the grants want gone, and says for each in
@@ -88,8 +98,11 @@ func withoutStatements(d trust.Document, c Cell, list []leaving, at time.Time) (
 	removed := make(map[grant.ID][]string)
 	edited := d
 	for _, l := range list {
-		sid := l.id.Sid()
-		if s, ok := edited.Statement(sid); ok {
+		for _, sid := range l.sids() {
+			s, ok := edited.Statement(sid)
+			if !ok {
+				continue
+			}
 			var err error
 			if edited, err = edited.Remove(account, sid); err != nil {
 				return d, nil, err
@@ -131,29 +144,35 @@ func withoutStatements(d trust.Document, c Cell, list []leaving, at time.Time) (
 	return cleared, removed, nil
 }
 
-// withoutPrincipal takes the vendor's role out of every Allow, with the ARNs of
-// single sessions of it.
+// withoutPrincipal takes a principal out of every Allow; where it is a role, with
+// the ARNs of single sessions of it.
 func withoutPrincipal(d trust.Document, account, principal string, at time.Time) (trust.Document, []trust.Mention, error) {
-	edited, mentions, err := d.RemovePrincipal(account, principal)
+	edited, mentions, err := d.RemoveExact(account, principal)
 	if err != nil {
 		return d, nil, err
 	}
 	rest, err := edited.Trusts(principal, at)
 	if err != nil {
-		return d, nil, err
+		// Nothing that is known to be trusted by other names than its own, such as
+		// what somebody has mistyped by hand.
+		return edited, mentions, nil //nolint:nilerr // see above
 	}
 	for _, t := range rest {
 		if t.Via != trust.ViaSession {
 			continue
 		}
 		var more []trust.Mention
-		if edited, more, err = edited.RemovePrincipal(account, t.Principal.Value); err != nil {
+		if edited, more, err = edited.RemoveExact(account, t.Principal.Value); err != nil {
 			return d, nil, err
 		}
 		mentions = append(mentions, more...)
 	}
 	return edited, mentions, nil
 }
+
+// everybodyBut stands for the principal of a statement that names whom it does not
+// mean. IAM takes no such trust policy any more.
+const everybodyBut = "everybody but some (NotPrincipal)"
 
 // nameOf names a statement for people.
 func nameOf(m trust.Mention) string {
@@ -171,7 +190,7 @@ func via(t trust.Trust) string {
 	case trust.ViaAnyone:
 		return `everybody ("*")`
 	case trust.ViaNotPrincipal:
-		return "everybody but some (NotPrincipal)"
+		return everybodyBut
 	default:
 		return t.Principal.Value
 	}
@@ -202,7 +221,7 @@ func trustedLines(d trust.Document, at time.Time) []string {
 		}
 		line := principalsOf(s)
 		if line == "" {
-			line = "everybody but some (NotPrincipal)"
+			line = everybodyBut
 		}
 		if s.Effect == trust.Deny {
 			line = "denied: " + line

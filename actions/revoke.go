@@ -57,6 +57,7 @@ func (a *AWS) Close(ctx context.Context, g grant.Grant, others []grant.Grant) gr
 	if t != nil {
 		return stuck(t)
 	}
+	ctx = onBehalf(ctx, g.ID)
 	c := &closing{a: a, cl: a.clientsFor(cell, g.ID), cell: cell, grant: g, others: others, began: time.Now()}
 	r := c.round(ctx)
 	for _, x := range []struct {
@@ -264,16 +265,15 @@ func (c *closing) trust(ctx context.Context, r *grant.Round, look firstLook, err
 	}
 	c.left, c.parsed = y, true
 	r.TrustBefore, r.TrustAfter = y.Hash(), y.Hash()
-	want := leaving{id: c.grant.ID}
-	if len(c.still) == 0 && c.grant.Touched {
-		// Where nothing was opened, what people wrote is not ours to end.
-		want.principal = string(c.grant.Principal)
-	}
+	want, barred := c.wanted()
 	absent := func(d trust.Document) bool {
 		edited, _, err := withoutStatements(d, c.cell, []leaving{want}, time.Now())
 		return err == nil && edited.Equal(d)
 	}
 	note := "was gone already"
+	if c.grant.Removal && len(c.still) > 0 {
+		note = "left alone: it is " + join(c.still) + "'s now, and goes with it"
+	}
 	if !absent(x) || !absent(y) || c.work.isPast(look.x.document) || c.work.isPast(look.y.document) {
 		done := c.remove(ctx, want, y.String(), absent)
 		if done.before != "" {
@@ -289,20 +289,63 @@ func (c *closing) trust(ctx context.Context, r *grant.Round, look firstLook, err
 			note = "removed " + strings.Join(r.Removed, "; ")
 		}
 	}
+	if barred != nil {
+		fail(barred, false)
+		return
+	}
 	r.Trust = grant.Outcome{Done: true, Note: note}
-	c.judgeRest(r)
+	c.judgeRest(r, want)
+}
+
+// wanted is what the grant wants gone from the trust policy, and why that cannot
+// be all. Where nothing was opened it is its own statement alone: what people
+// wrote is not ours to end.
+func (c *closing) wanted() (leaving, *grant.Trouble) {
+	want := leaving{id: c.grant.ID}
+	if !c.grant.Touched {
+		return want, nil
+	}
+	// An id may be given again after the database was lost: then the statement
+	// that had outlived its grant is a live one's now.
+	if !slices.ContainsFunc(c.others, func(o grant.Grant) bool {
+		return o.ID == c.grant.Takes && (o.Phase == grant.Opening || o.Phase == grant.Open)
+	}) {
+		want.takes = c.grant.Takes
+	}
+	principal := string(c.grant.Principal)
+	switch {
+	case len(c.still) > 0:
+	case c.grant.Removal && c.grant.Takes != 0 && !c.vendors(principal):
+		// Somebody has put another name into a statement of ours. The statement
+		// goes; what the same name has in people's own statements is its business.
+	case principal == "" || principal == "*":
+		return want, &grant.Trouble{
+			Kind: grant.Refused, Step: grant.StepTrust,
+			Text:   fmt.Sprintf("The bot does not take the principal %q out of the trust policy of %s: it names nobody in particular.", principal, c.role.name),
+			Remedy: "Narrow the statements that name it: IAM console, role " + c.role.name + ", Trust relationships.",
+		}
+	default:
+		want.principal = principal
+	}
+	return want, nil
+}
+
+// vendors reports whether a principal is SingleStore's, or of somebody deleted,
+// of whom it cannot be told.
+func (c *closing) vendors(principal string) bool {
+	return trust.IsOrphan(principal) || c.a.isVendorAccount(trust.AccountOf(principal))
 }
 
 // judgeRest looks for trust that remains by statements that are too wide to be
-// taken out: those name more than the vendor's role, so only a person can say
-// what of them must stay. As long as one is there nothing is closed.
-func (c *closing) judgeRest(r *grant.Round) {
-	if len(c.still) > 0 || !c.grant.Touched {
+// taken out: those name more than what is to go, so only a person can say what of
+// them must stay. As long as one is there nothing is closed.
+func (c *closing) judgeRest(r *grant.Round, want leaving) {
+	if want.principal == "" {
 		return
 	}
-	rest, err := c.left.Trusts(string(c.grant.Principal), time.Now())
+	rest, err := c.left.Trusts(want.principal, time.Now())
 	if err != nil {
-		return // such an ARN cannot have been opened
+		return // it can only have been named as it is, and that has gone
 	}
 	for _, t := range rest {
 		if t.Maybe {
@@ -311,7 +354,7 @@ func (c *closing) judgeRest(r *grant.Round) {
 		}
 		r.Trust = grant.Outcome{Trouble: &grant.Trouble{
 			Kind: grant.Refused, Step: grant.StepTrust,
-			Text:   fmt.Sprintf("%s is still trusted by %s, through %s in a statement that people wrote (%s). The bot does not touch that, and cannot call this closed.", c.grant.Principal, c.role.name, via(t), nameOf(t.Mention)),
+			Text:   fmt.Sprintf("%s is still trusted by %s, through %s in a statement that people wrote (%s). The bot does not touch that, and cannot call this closed.", want.principal, c.role.name, via(t), nameOf(t.Mention)),
 			Remedy: "Narrow or remove that statement: IAM console, role " + c.role.name + ", Trust relationships. The bot goes on by itself then.",
 		}}
 		return
@@ -440,11 +483,14 @@ func (c *closing) lead(ctx context.Context, own *removal, first string, absent f
 		case err != nil:
 			return fail(err)
 		case s == settled:
+			if !trust.EqualForeign(edited, after) {
+				c.a.log.InfoContext(ctx, "somebody else changed the trust policy right after us, and that is kept", "grant", c.grant.ID.String(), "role", c.role.arn)
+			}
 			return c.serve(own, served, before, after, removed)
 		case s == stale:
 			return fail(&grant.Trouble{
 				Kind: grant.Unknown, Step: grant.StepTrust,
-				Text:   fmt.Sprintf("The statement was taken out of the trust policy of %s, but AWS has not shown the change for %s.", c.role.name, visibleLimit),
+				Text:   fmt.Sprintf("The trust policy of %s was written without %s, but AWS has not shown the change for %s.", c.role.name, c.goes(), visibleLimit),
 				Remedy: "Nothing to do now: the bot looks again.", Cause: errUnsettled,
 			})
 		}
@@ -453,7 +499,7 @@ func (c *closing) lead(ctx context.Context, own *removal, first string, absent f
 	if lastErr == nil {
 		lastErr = &grant.Trouble{
 			Kind: grant.Again, Step: grant.StepTrust,
-			Text:   fmt.Sprintf("The trust policy of %s keeps changing while the bot takes the statement out.", c.role.name),
+			Text:   fmt.Sprintf("The trust policy of %s keeps changing while the bot wants to take out %s.", c.role.name, c.goes()),
 			Remedy: "Find out who else is changing it (Terraform, a person). The bot tries again by itself.",
 		}
 	}
@@ -477,11 +523,15 @@ func (c *closing) waiting() []*removal {
 	for _, o := range w.opening {
 		needed[string(o.principal)] = true
 	}
+	arrives := func(id grant.ID) bool { _, ok := w.opening[id]; return ok }
 	list := make([]*removal, 0, len(w.leaving))
 	for _, x := range w.leaving {
 		own := *x
 		if needed[own.want.principal] {
 			own.want.principal = ""
+		}
+		if arrives(own.want.takes) {
+			own.want.takes = 0
 		}
 		list = append(list, &own)
 	}
@@ -526,14 +576,29 @@ func (c *closing) trustTrouble(err error, write bool) *grant.Trouble {
 	f := sortError(err, write)
 	t := f.trouble(grant.StepTrust, "the trust policy of the role "+name)
 	if who, ok := invalidPrincipal(f); ok {
-		t.Text = fmt.Sprintf("IAM does not take the trust policy of %s without our statement, because another one names %s, which does not exist.", name, who)
-		t.Remedy = "Remove both by hand: IAM console, role " + name + ", Trust relationships: " + c.grant.ID.Sid() + " and " + who + "."
+		t.Text = fmt.Sprintf("IAM does not take the trust policy of %s without what is to go, because another statement names %s, which does not exist.", name, who)
+		t.Remedy = "Remove both by hand: IAM console, role " + name + ", Trust relationships: " + c.goes() + ", and " + who + "."
 		return t
 	}
 	if t.Kind == grant.Refused {
-		t.Remedy = byHand(name, c.grant.ID.Sid()) + " " + t.Remedy
+		t.Remedy = "If it is urgent, remove it by hand (IAM console, role " + name + ", Trust relationships): " + c.goes() + ". " + t.Remedy
 	}
 	return t
+}
+
+// goes names for people what is to go from the trust policy.
+func (c *closing) goes() string {
+	own, taken := "the statement "+c.grant.ID.Sid(), "the statement "+c.grant.Takes.Sid()
+	switch {
+	case c.grant.Removal && c.grant.Takes != 0:
+		return taken
+	case c.grant.Removal:
+		return "the principal " + string(c.grant.Principal)
+	case c.grant.Takes != 0:
+		return own + " and " + taken
+	default:
+		return own
+	}
 }
 
 // followStop makes the hard stop fit the grants that remain on the role. Where

@@ -139,8 +139,14 @@ const (
 	approver  = grant.UserID("U0APP")
 )
 
-// request makes an approved request: it is opening.
+// request makes an approved request: it is opening. Nothing was checked before.
 func (s *stage) request(change ...func(*grant.Request)) *life {
+	s.t.Helper()
+	return s.asked(change...).approved()
+}
+
+// asked makes a request that nobody has decided on.
+func (s *stage) asked(change ...func(*grant.Request)) *life {
 	s.t.Helper()
 	s.nextN++
 	l := &life{s: s, g: grant.Grant{ID: s.nextN}, others: func() []grant.Grant { return nil }}
@@ -154,7 +160,17 @@ func (s *stage) request(change ...func(*grant.Request)) *life {
 		f(&req)
 	}
 	l.apply(req)
-	l.apply(grant.Approve{By: grant.Actor{Kind: grant.Person, User: approver, Approver: true}})
+	return l
+}
+
+// approved has the approver read the card and agree to all of it.
+func (l *life) approved() *life {
+	l.s.t.Helper()
+	yes := ""
+	if r := l.g.Report; r != nil {
+		yes = r.Redirect.Yes()
+	}
+	l.apply(grant.Approve{By: grant.Actor{Kind: grant.Person, User: approver, Approver: true}, Yes: yes})
 	return l
 }
 

@@ -149,11 +149,6 @@ func settle(ctx context.Context, cl *clients, name, before string, wanted func(t
 	}
 }
 
-// byHand is how a person removes a statement when the bot cannot.
-func byHand(roleName, sid string) string {
-	return fmt.Sprintf("If it is urgent, remove the statement %s by hand: IAM console, role %s, Trust relationships.", sid, roleName)
-}
-
 // latest is the later of two times.
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
@@ -180,3 +175,8 @@ func onSameRole(o, g grant.Grant, roleARN string) bool {
 
 // asTrouble is the trouble in an error, if it is one already.
 func asTrouble(err error) (*grant.Trouble, bool) { return errors.AsType[*grant.Trouble](err) }
+
+func isTrouble(err error) bool {
+	_, ok := asTrouble(err)
+	return ok
+}

@@ -76,7 +76,7 @@ func (a *AWS) Watch(ctx context.Context, g grant.Grant, others []grant.Grant) gr
 	if t != nil || g.Access == nil {
 		return grant.Sighting{}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, watchLimit, errWatchLimit)
+	ctx, cancel := context.WithTimeoutCause(onBehalf(ctx, g.ID), watchLimit, errWatchLimit)
 	defer cancel()
 	w := &watching{
 		a: a, cl: a.clientsFor(c, g.ID), cell: c, grant: g, others: others, at: time.Now(),
@@ -409,6 +409,7 @@ func (w *watching) judgeSessions() {
 		found, known := w.streams[s.ID]
 		switch {
 		case found:
+			w.s.Logged = append(w.s.Logged, s.ID)
 		case neverLogged(s.Document):
 			w.s.NeverLogged = append(w.s.NeverLogged, s.ID)
 		case known:

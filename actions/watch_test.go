@@ -90,7 +90,7 @@ func TestWatch_whoIsIn(t *testing.T) {
 		key := s.cell.Bot.Credentials()
 		mine, _ := s.mustShell(key)
 		v := l.look()
-		if len(v.Sessions) != 2 || len(v.Unlogged)+len(v.NeverLogged) > 0 {
+		if len(v.Sessions) != 2 || len(v.Unlogged)+len(v.NeverLogged) > 0 || !slices.Equal(v.Logged, []string{v.Sessions[0].ID, v.Sessions[1].ID}) {
 			t.Fatalf("sighting: %+v", v)
 		}
 		for _, live := range v.Sessions {
@@ -145,9 +145,11 @@ func TestWatch_unloggedSessions(t *testing.T) {
 		}
 		slices.Sort(never)
 		v := l.look()
-		if !slices.Equal(v.Unlogged, []string{silent}) || !slices.Equal(v.NeverLogged, never) {
+		if !slices.Equal(v.Unlogged, []string{silent}) || !slices.Equal(v.NeverLogged, never) || len(v.Logged) > 0 {
 			t.Errorf("sighting: %+v", v)
 		}
+		time.Sleep(grant.UnloggedAfter) // now people are told
+		l.look()
 
 		// CloudWatch Logs does not answer: nothing is said about the logs.
 		remove := s.world.Inject(awssim.Fault{Call: "logs:DescribeLogStreams", Kind: awssim.Throttle})
@@ -156,8 +158,15 @@ func TestWatch_unloggedSessions(t *testing.T) {
 		}
 		remove()
 		group.Stream(silent).Stream(never[0])
-		if v := l.look(); len(v.Unlogged) > 0 || !slices.Equal(v.NeverLogged, never[1:]) {
+		want := []string{silent, never[0]}
+		slices.Sort(want)
+		if v := l.look(); len(v.Unlogged) > 0 || !slices.Equal(v.NeverLogged, never[1:]) || !slices.Equal(v.Logged, want) {
 			t.Errorf("sighting: %+v", v)
+		}
+		for _, visit := range l.g.Watch.Visits {
+			if late := !visit.LoggedAt.IsZero(); late != (visit.Session.ID == silent) {
+				t.Errorf("the log of %s began late: %t", visit.Session.ID, late)
+			}
 		}
 		group.Delete()
 		l.drifted("logging", "The log group "+logGroup+" has gone")
@@ -371,9 +380,9 @@ func TestWatch_redirectedByAnotherCell(t *testing.T) {
 		s.cell.Region.LogGroup("/aws/ssm/helios-second/cluster")
 		s.start(func(o *actions.Options) { o.Cells = append(o.Cells, second) })
 		l := s.request().open().settled()
-		other := s.request(func(r *grant.Request) { r.Cell = second.Name })
+		other := s.asked(func(r *grant.Request) { r.Cell = second.Name })
 		among(l, other)
-		other.checked().open()
+		other.checked().approved().open()
 		l.drifted("logging", "for BG-2 on helios-second", "logged to /aws/ssm/helios-second/cluster, not to "+logGroup)
 	})
 }
@@ -589,6 +598,66 @@ func TestWatch_whoAssumed(t *testing.T) {
 			}
 		}
 	})
+}
+
+// SingleStore's tools use the STS endpoint of a region of their own: CloudTrail is
+// asked there, too, where the operator has named it; each region once in three
+// minutes, and one that does not answer holds up no other.
+func TestWatch_trailRegions(t *testing.T) {
+	for where, tt := range map[string]struct {
+		cell        string
+		named, asks []string
+	}{
+		"aws": {"eu-west-1", []string{"ap-southeast-1", "eu-west-1", "us-east-1", "ap-southeast-1", "mx-central-1"}, []string{"ap-southeast-1", "eu-west-1", "mx-central-1", "us-east-1"}},
+		"gov": {"us-gov-west-1", []string{"us-gov-east-1", "us-gov-west-1"}, []string{"us-gov-east-1", "us-gov-west-1"}},
+	} {
+		t.Run(where, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newStage(t, awssim.Cell{Region: tt.cell})
+				s.conf.TrailRegions = tt.named
+				s.start()
+				s.world.Inject(awssim.Fault{Call: "cloudtrail:*", Region: "mx-central-1", Latency: time.Hour})
+				l := s.request(func(r *grant.Request) { r.Principal = grant.RoleARN(s.cell.Vendor.ARN()) }).open().settled()
+				for _, r := range tt.asks {
+					c := s.config(s.cell.Vendor.Credentials("support"))
+					c.Region = r
+					if _, err := sts.NewFromConfig(c).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: new(s.cell.Role.ARN()), RoleSessionName: new("from-" + r)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range 20 {
+					time.Sleep(time.Minute)
+					began := time.Now()
+					l.look()
+					if d := time.Since(began); d > 6*time.Second {
+						t.Errorf("the look took %s", d)
+					}
+				}
+				var came []string
+				for _, a := range l.g.Watch.Assumed {
+					came = append(came, strings.TrimPrefix(a.Session, "from-"))
+				}
+				slices.Sort(came)
+				if want := slices.DeleteFunc(slices.Clone(tt.asks), func(r string) bool { return r == "mx-central-1" }); !slices.Equal(came, want) {
+					t.Errorf("assumed in %v, want %v", came, want)
+				}
+				lookups := map[string]int{}
+				for _, c := range s.world.Calls() {
+					if c.Service == "cloudtrail" {
+						lookups[c.Region]++
+					}
+				}
+				for _, r := range tt.asks {
+					if n := lookups[r]; n < 6 || n > 8 {
+						t.Errorf("%d lookups in %s in 22 minutes, want one every 3", n, r)
+					}
+				}
+				if len(lookups) != len(tt.asks) {
+					t.Errorf("asked in %v, want %v", lookups, tt.asks)
+				}
+			})
+		})
+	}
 }
 
 // CloudTrail is slow, refuses, or is away: nobody waits for it, and nobody is

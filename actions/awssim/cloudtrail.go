@@ -18,6 +18,9 @@ func cloudtrailOperations() map[string]operation {
 // trailKept is how long the event history goes back.
 const trailKept = 90 * 24 * time.Hour
 
+// longestAgent is where an event cuts the caller's User-Agent off.
+const longestAgent = 1024
+
 // A trailEvent is one management event of a region's event history. Only writes
 // and AssumeRole are kept: the plain reads of a polling client would bury them.
 type trailEvent struct {
@@ -174,7 +177,7 @@ func (e *trailEvent) record() object {
 	}
 	out := object{
 		"eventVersion": "1.11", "eventID": e.id, "eventTime": isoTime(e.Time), "eventSource": e.source(), "eventName": e.Op,
-		"awsRegion": e.region, "sourceIPAddress": "203.0.113.10", "userAgent": "aws-sdk", "readOnly": !e.Write,
+		"awsRegion": e.region, "sourceIPAddress": "203.0.113.10", "userAgent": e.UserAgent[:min(len(e.UserAgent), longestAgent)], "readOnly": !e.Write,
 		"eventType": "AwsApiCall", "managementEvent": true, "eventCategory": "Management",
 		"recipientAccountId": e.recipient, "userIdentity": e.key.identity(), "requestParameters": parameters,
 	}

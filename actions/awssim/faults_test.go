@@ -333,12 +333,13 @@ func TestCloudTrail(t *testing.T) {
 			ResponseElements   struct{ AssumedRoleUser struct{ Arn string } }
 			SharedEventID      string
 			RecipientAccountID string
+			UserAgent          string
 		}
 		if err := json.Unmarshal([]byte(*events[0].CloudTrailEvent), &record); err != nil {
 			t.Fatal(err)
 		}
 		if record.UserIdentity.Type != "AWSAccount" || record.UserIdentity.AccountID != "111122223333" || record.RequestParameters.RoleSessionName != "jane" ||
-			record.RecipientAccountID != "444455556666" || record.SharedEventID == "" || !strings.HasSuffix(record.ResponseElements.AssumedRoleUser.Arn, "/jane") {
+			record.RecipientAccountID != "444455556666" || record.SharedEventID == "" || !strings.HasPrefix(record.UserAgent, "aws-sdk-go-v2/") || !strings.HasSuffix(record.ResponseElements.AssumedRoleUser.Arn, "/jane") {
 			t.Errorf("got %+v", record)
 		}
 		started := lookup("EventName", "StartSession")

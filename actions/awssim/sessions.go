@@ -232,7 +232,7 @@ func terminateSession(c *call) (any, *Error) {
 	if s.over(c.now) {
 		return nil, c.invalid("Session is not in a valid state")
 	}
-	if !s.ending {
+	if !s.ending && !c.w.knobs.TerminateIgnored {
 		s.end(c.now.Add(c.w.knobs.TerminateDelay))
 	}
 	s.settle(c.now)

@@ -331,6 +331,29 @@ func TestShell_webSocketRecycle(t *testing.T) {
 	})
 }
 
+// A TerminateSession that answers well and ends nothing.
+func TestTerminateSession_ignored(t *testing.T) {
+	s := openScene()
+	jane := connect(s.w, s.Role.Credentials("jane"))
+	id := s.start(t, jane)
+	shell, err := s.Region.Shell(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.w.Tune(func(k *awssim.Knobs) { k.TerminateIgnored = true })
+	out, err := s.bot.ssm.TerminateSession(t.Context(), &ssm.TerminateSessionInput{SessionId: &id})
+	if must(t, out, err); *out.SessionId != id {
+		t.Errorf("got %s, want %s", *out.SessionId, id)
+	}
+	if _, err := shell.Type("whoami"); err != nil {
+		t.Errorf("the shell: %v", err)
+	}
+	list, err := s.bot.ssm.DescribeSessions(t.Context(), &ssm.DescribeSessionsInput{State: "Active"})
+	if got := must(t, list, err).Sessions; len(got) != 1 || got[0].Status != types.SessionStatusConnected {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // AWS's sample policies let people end only their own sessions.
 func TestTerminateSession_ownSessionsOnly(t *testing.T) {
 	s := openScene()

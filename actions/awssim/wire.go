@@ -99,7 +99,7 @@ func (w *World) serve(ctx context.Context, r *http.Request) (*response, error) {
 		}
 	}
 	sig := parseSignature(r)
-	c := &call{w: w, body: body, Call: Call{Time: time.Now(), Service: sig.service, Region: sig.region, AccessKeyID: sig.accessKeyID}}
+	c := &call{w: w, body: body, Call: Call{Time: time.Now(), UserAgent: r.UserAgent(), Service: sig.service, Region: sig.region, AccessKeyID: sig.accessKeyID}}
 	c.service = w.services[sig.service]
 	if c.service == nil {
 		c.service = &service{protocol: guessProtocol(r)}

@@ -49,6 +49,9 @@ type Knobs struct {
 	DocumentDelay time.Duration
 	// TerminateDelay is how long a session stays Terminating.
 	TerminateDelay time.Duration
+	// TerminateIgnored makes TerminateSession answer that it has worked, and do
+	// nothing.
+	TerminateIgnored bool
 	// WebSocketRecycle closes the data channel of a shell so often; it comes
 	// back only if the shell's credentials may still resume the session.
 	WebSocketRecycle time.Duration
@@ -208,6 +211,7 @@ type Call struct {
 	Caller      string // the caller's ARN
 	AccessKeyID string
 	Region      string
+	UserAgent   string
 	Service     string // the signing name: iam, sts, ec2, ssm, logs, cloudtrail
 	Op          string
 	Write       bool

@@ -153,12 +153,16 @@ func parseDate(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// allows reports whether the tests may hold for a role.
+// allows reports whether the tests may hold for a principal. What is not known
+// of it may be anything.
 func (c *condition) allows(arn, account string) bool {
 	for _, t := range c.tests {
 		value := arn
 		if t.key == "aws:principalaccount" {
 			value = account
+		}
+		if value == "" {
+			continue
 		}
 		fits := func(p string) bool { return strings.Contains(p, "${") || glob(p, value) }
 		if !slices.ContainsFunc(t.patterns, fits) {

@@ -17,10 +17,11 @@
 //
 // A statement is ours by its Sid alone: "Breakglass" and then letters and
 // digits ([IsOwnSid]). A human may put the same principal in a statement of
-// their own; that one is not ours, and only [Document.RemovePrincipal] touches
-// it. Where the last statement of a document is taken away, the placeholder
-// takes its place: an Allow for the company's own account that ended in the
-// year 2000. It trusts nobody and stands in nobody's way.
+// their own; that one is not ours, and only [Document.RemovePrincipal] and
+// [Document.RemoveExact] touch it. Where the last statement of a document is
+// taken away, the placeholder takes its place: an Allow for the company's own
+// account that ended in the year 2000. It trusts nobody and stands in nobody's
+// way.
 //
 // # Invariants
 //
@@ -32,7 +33,8 @@
 //   - Put and then Remove, of any number of our statements in any order, gives
 //     back the very bytes that were there before;
 //   - a result always parses and has at least one statement;
-//   - after RemovePrincipal no Allow statement names that principal.
+//   - after RemovePrincipal or RemoveExact no Allow statement names that principal,
+//     and nothing but that has gone.
 //
 // # How an edit is undone
 //

@@ -143,7 +143,25 @@ func (d Document) RemovePrincipal(account, arn string) (Document, []Mention, err
 	if m == nil || m[2] == "root" {
 		return Document{}, nil, &ValueError{Err: ErrPrincipal, Value: arn}
 	}
-	return d.removeValues(account, func(s *statement, value string) bool { return s.allow && value == arn })
+	return d.RemoveExact(account, arn)
+}
+
+// RemoveExact is RemovePrincipal for a value that a person has pointed at, so
+// that it may be any: an account as well (in both its forms, which IAM takes for
+// the same), a user, the unique id of somebody deleted. Nothing that it stands
+// for goes with it: to remove an account leaves the roles of that account that
+// are named besides. Only "*" is refused, which is nobody's.
+func (d Document) RemoveExact(account, value string) (Document, []Mention, error) {
+	if value == "" || value == "*" {
+		return Document{}, nil, &ValueError{Err: ErrPrincipal, Value: value}
+	}
+	return d.removeValues(account, func(s *statement, v string) bool { return s.allow && samePrincipal(v, value) })
+}
+
+// samePrincipal reports whether IAM takes two values for one: an account may be
+// written as its id or as the ARN of its root.
+func samePrincipal(a, b string) bool {
+	return a == b || accountID(a) != "" && accountID(a) == accountID(b)
 }
 
 // RemoveOrphans takes away every principal that [Document.Orphans] lists, in

@@ -22,7 +22,7 @@ type Via string
 
 // The ways to trust a role.
 const (
-	ViaARN          Via = "arn"           // its ARN
+	ViaARN          Via = "arn"           // it is named: its ARN, or what was asked about
 	ViaSession      Via = "session"       // the ARN of one of its sessions
 	ViaAccount      Via = "account"       // its account, as an id or as the root's ARN
 	ViaAnyone       Via = "anyone"        // "*"
@@ -73,8 +73,8 @@ func (d Document) Orphans() []Mention {
 // accountARNPattern takes the account out of a principal's ARN.
 var accountARNPattern = regexp.MustCompile(`^arn:[^:]*:[^:]*:[^:]*:([0-9]{12}):`)
 
-// accountOf is the account of an AWS principal; "" if it does not say.
-func accountOf(value string) string {
+// AccountOf is the account of an AWS principal; "" if it does not say.
+func AccountOf(value string) string {
 	if accountPattern.MatchString(value) {
 		return value
 	}
@@ -93,7 +93,7 @@ func (d Document) PrincipalsFrom(accounts []string) []Mention {
 			if !d.stmts[i].allow || p.Kind != KindAWS {
 				continue
 			}
-			if account := accountOf(p.Value); account != "" && slices.Contains(accounts, account) {
+			if account := AccountOf(p.Value); account != "" && slices.Contains(accounts, account) {
 				out = append(out, d.mention(i, p))
 			}
 		}
@@ -101,14 +101,47 @@ func (d Document) PrincipalsFrom(accounts []string) []Mention {
 	return out
 }
 
-// Trusts is every Allow statement that lets the role with that ARN assume the
-// role at a moment, once for each principal that does. None means that none
-// does: whatever cannot be judged from the document is listed, with Maybe set.
-// Left out are statements that have ended, that are not about sts:AssumeRole,
-// or that ask for another aws:PrincipalArn or aws:PrincipalAccount. What a Deny
-// statement takes back is not counted.
-func (d Document) Trusts(arn string, at time.Time) ([]Trust, error) {
-	account, name, err := splitRole(arn)
+// A subject is whom a question about trust is about, in any form in which an AWS
+// principal may stand in a policy.
+type subject struct {
+	value   string
+	account string // empty: of somebody deleted, and lost with them
+	role    string // the name of a role; empty: it is none
+	arn     string // aws:PrincipalArn of its requests; empty: it may be one of several
+}
+
+func subjectOf(value string) (subject, error) {
+	who := subject{value: value}
+	m := principalARNPattern.FindStringSubmatch(value)
+	switch {
+	case accountID(value) != "":
+		who.account = accountID(value)
+	case IsOrphan(value):
+	case m == nil || len(value) > maxARN:
+		return who, &ValueError{Err: ErrPrincipal, Value: value}
+	default:
+		who.account = m[1]
+		kind, rest, _ := strings.Cut(m[2], "/")
+		if kind == "role" {
+			who.role = rest[strings.LastIndexByte(rest, '/')+1:]
+		}
+		if kind == "role" || kind == "user" {
+			who.arn = value // that of a session is its role's, path included
+		}
+	}
+	return who, nil
+}
+
+// Trusts is every Allow statement that lets a principal assume the role at a
+// moment, once for each value that does. The principal is usually a role; it may
+// be anything that can stand in a policy but "*". None means that none does:
+// whatever cannot be judged from the document is listed, with Maybe set. Left
+// out are statements that have ended, that are not about sts:AssumeRole, or that
+// ask for another aws:PrincipalArn or aws:PrincipalAccount. What a Deny statement
+// takes back is not counted, nor is what names only a part of it: of an account
+// one of its roles, of a session its role.
+func (d Document) Trusts(principal string, at time.Time) ([]Trust, error) {
+	who, err := subjectOf(principal)
 	if err != nil {
 		return nil, err
 	}
@@ -116,14 +149,14 @@ func (d Document) Trusts(arn string, at time.Time) ([]Trust, error) {
 	for i := range d.stmts {
 		s := &d.stmts[i]
 		ended := !s.cond.end.IsZero() && !at.Before(s.cond.end)
-		if !s.allow || ended || !s.assumes() || !s.cond.allows(arn, account) {
+		if !s.allow || ended || !s.assumes() || !s.cond.allows(who.arn, who.account) {
 			continue
 		}
-		if s.notPrincipal {
+		if s.notPrincipal && who.account != "" {
 			out = append(out, Trust{Mention: d.mention(i, Principal{}), Via: ViaNotPrincipal, Maybe: true})
 		}
 		for _, p := range s.principals {
-			if via, ok := trustedVia(p, arn, account, name); ok {
+			if via, ok := trustedVia(p, who); ok {
 				out = append(out, Trust{Mention: d.mention(i, p), Via: via, Maybe: s.cond.more || via == ViaPattern})
 			}
 		}
@@ -145,23 +178,23 @@ func (s *statement) assumes() bool {
 	}
 }
 
-func trustedVia(p Principal, arn, account, name string) (Via, bool) {
+func trustedVia(p Principal, who subject) (Via, bool) {
 	v := p.Value
 	switch {
-	case p.Kind == KindAnyone:
-		return ViaAnyone, true
+	case p.Kind == KindAnyone, p.Kind == KindAWS && v == "*":
+		return ViaAnyone, who.account != ""
 	case p.Kind != KindAWS:
 		return "", false
-	case v == "*":
-		return ViaAnyone, true
-	case v == arn:
+	case samePrincipal(v, who.value):
 		return ViaARN, true
-	case accountID(v) == account:
+	case who.account == "": // deleted: nothing else can be they
+		return "", false
+	case accountID(v) == who.account:
 		return ViaAccount, true
-	case accountOf(v) == account && strings.Contains(v, ":assumed-role/"+name+"/"):
+	case who.role != "" && AccountOf(v) == who.account && strings.Contains(v, ":assumed-role/"+who.role+"/"):
 		return ViaSession, true
 	case strings.ContainsAny(v, "*?"):
-		return ViaPattern, glob(v, arn)
+		return ViaPattern, glob(v, who.value)
 	}
 	return "", false
 }

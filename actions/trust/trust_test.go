@@ -526,6 +526,108 @@ func TestDocument_RemovePrincipal(t *testing.T) {
 	}
 }
 
+// What a person has pointed at goes, whatever it is, and only that.
+func TestDocument_RemoveExact(t *testing.T) {
+	const (
+		root    = "arn:aws:iam::111122223333:root"
+		id      = "111122223333"
+		user    = "arn:aws:iam::111122223333:user/tools/eve"
+		session = "arn:aws:sts::111122223333:assumed-role/support/alice"
+		orphan  = "AROAJQABLZS4A3QDU576Q"
+		mixed   = ` {"Effect":"Allow", "Principal":{"AWS":["%s", "222233334444"],"Service":"s"},"NotAction":"sts:Tag*","Condition":{"NumericLessThan":{"x":1.50e+3}}}`
+	)
+	in := func(who string) string { return fmt.Sprintf(mixed, who) }
+	const without = ` {"Effect":"Allow", "Principal":{"AWS":["222233334444"],"Service":"s"},"NotAction":"sts:Tag*","Condition":{"NumericLessThan":{"x":1.50e+3}}}`
+	for _, tt := range []struct {
+		name, value, before, want string
+		mentions                  int
+	}{
+		{"an account's root", root, policy(ec2, in(root), vendor, ours), policy(ec2, without, vendor, ours), 1},
+		{"an account's id is its root", root, policy(ec2, in(id), vendor), policy(ec2, without, vendor), 1},
+		{"and the other way round", id, policy(ec2, in(root), in(id)), policy(ec2, without, without), 2},
+		{"another account", "333344445555", policy(ec2, in(root)), policy(ec2, in(root)), 0},
+		{"a user", user, policy(in(user), in(root)), policy(without, in(root)), 1},
+		{"a session, not its role", session, policy(in(session), vendor), policy(without, vendor), 1},
+		{"a role, not its sessions", support, policy(in(session), vendor), policy(in(session)), 1},
+		{"somebody deleted", orphan, policy(in(orphan), in("AROAOTHER")), policy(without, in("AROAOTHER")), 1},
+		{"somebody deleted, by a statement of ours", orphan, policy(ec2, strings.ReplaceAll(ours, support, orphan)), policy(ec2), 1},
+		{"the last one", root, policy(strings.ReplaceAll(vendor, support, root)), policy(placeholder), 1},
+		{"what looks like none", "arn:aws:iam::111122223333:role/sup*", policy(ec2, in("arn:aws:iam::111122223333:role/sup*"), vendor), policy(ec2, without, vendor), 1},
+		{"never from a Deny", root, policy(ec2, strings.ReplaceAll(in(root), "Allow", "Deny")), policy(ec2, strings.ReplaceAll(in(root), "Allow", "Deny")), 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, gone, err := parse(t, tt.before).RemoveExact(company, tt.value)
+			if err != nil || d.String() != tt.want {
+				t.Errorf("got  %s, %v\nwant %s", d, err, tt.want)
+			}
+			if len(gone) != tt.mentions {
+				t.Errorf("got %d mentions, want %d: %v", len(gone), tt.mentions, gone)
+			}
+		})
+	}
+	for _, value := range []string{"", "*"} {
+		if _, _, err := parse(t, policy(vendor)).RemoveExact(company, value); !errors.Is(err, trust.ErrPrincipal) {
+			t.Errorf("%q: got %v, want %v", value, err, trust.ErrPrincipal)
+		}
+	}
+}
+
+// The same question about others than roles.
+func TestDocument_Trusts_anybody(t *testing.T) {
+	const (
+		root    = "arn:aws:iam::111122223333:root"
+		id      = "111122223333"
+		user    = "arn:aws:iam::111122223333:user/tools/eve"
+		session = "arn:aws:sts::111122223333:assumed-role/support/alice"
+		orphan  = "AROAJQABLZS4A3QDU576Q"
+	)
+	lets := func(who string, more ...string) string {
+		return `{"Effect":"Allow","Principal":{"AWS":"` + who + `"},"Action":"sts:AssumeRole"` + strings.Join(more, "") + `}`
+	}
+	onlySupport := `,"Condition":{"ArnEquals":{"aws:PrincipalArn":"` + support + `"}}`
+	for _, tt := range []struct {
+		name, who, statement string
+		want                 trust.Via
+		maybe                bool
+	}{
+		{"an account's root", root, lets(root), trust.ViaARN, false},
+		{"its id", root, lets(id), trust.ViaARN, false},
+		{"the id of its root", id, lets(root), trust.ViaARN, false},
+		{"a role of the account", root, lets(support), "", false},
+		{"an account on a condition", root, lets(id, onlySupport), trust.ViaARN, true},
+		{"everybody", id, lets("*"), trust.ViaAnyone, false},
+		{"everybody but", id, `{"Effect":"Allow","NotPrincipal":{"AWS":"444455556666"},"Action":"sts:AssumeRole"}`, trust.ViaNotPrincipal, true},
+		{"a user", user, lets(user), trust.ViaARN, false},
+		{"a user through the account", user, lets(root), trust.ViaAccount, false},
+		{"the account, but not for this user", user, lets(root, onlySupport), "", false},
+		{"a session", session, lets(session), trust.ViaARN, false},
+		{"a session through the account", session, lets(id), trust.ViaAccount, false},
+		{"the account, and the session may be of that role", session, lets(id, onlySupport), trust.ViaAccount, true},
+		{"a session's role is another matter", session, lets(support), "", false},
+		{"somebody deleted", orphan, lets(orphan), trust.ViaARN, false},
+		{"somebody deleted is not everybody", orphan, lets("*"), "", false},
+		{"somebody else deleted", orphan, lets("AROAOTHER"), "", false},
+		{"somebody deleted is not not-somebody", orphan, `{"Effect":"Allow","NotPrincipal":{"AWS":"444455556666"},"Action":"sts:AssumeRole"}`, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := parse(t, policy(ec2, tt.statement)).Trusts(tt.who, end)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case tt.want == "" && len(got) > 0:
+				t.Errorf("got %v, want none", got)
+			case tt.want != "" && (len(got) != 1 || got[0].Via != tt.want || got[0].Maybe != tt.maybe):
+				t.Errorf("got %v, want one via %q, maybe %v", got, tt.want, tt.maybe)
+			}
+		})
+	}
+	for _, who := range []string{"", "*", "x", "arn:aws:iam::1:root", "arn:aws:iam::111122223333:user/*"} {
+		if _, err := parse(t, policy(ec2)).Trusts(who, end); !errors.Is(err, trust.ErrPrincipal) {
+			t.Errorf("%q: got %v, want %v", who, err, trust.ErrPrincipal)
+		}
+	}
+}
+
 func TestDocument_Orphans(t *testing.T) {
 	const (
 		deleted = `{"Sid":"Gone","Effect":"Allow","Principal":{"AWS":"AROAJQABLZS4A3QDU576Q"},"Action":"sts:AssumeRole"}`
