@@ -32,6 +32,9 @@ type AWS interface {
 	// error. Any other error is a *grant.Trouble. Others are the other live
 	// grants in the same AWS account.
 	Open(ctx context.Context, g grant.Grant, others []grant.Grant, step func(grant.StepChanged) error) (grant.Access, error)
+	// Extend has AWS enforce a later end of an open grant, g.Extension.Until, and
+	// reads it back. Its error is a *grant.Trouble.
+	Extend(ctx context.Context, g grant.Grant, others []grant.Grant) (grant.Access, error)
 	// Close does one round of closing: every step is tried, and read back.
 	Close(ctx context.Context, g grant.Grant, others []grant.Grant) grant.Round
 	// Watch looks at an open grant, and changes nothing: who is in, whether it is
@@ -40,6 +43,9 @@ type AWS interface {
 	// Others are as in Open: a session or a statement of theirs is no news here. It
 	// holds up no Open and no Close, however slow AWS is.
 	Watch(ctx context.Context, g grant.Grant, others []grant.Grant) grant.Sighting
+	// Survey looks at the role of a cell, and changes nothing: whom of SingleStore
+	// it trusts, whether a grant explains that or not. It holds up nothing either.
+	Survey(ctx context.Context, cell grant.CellName) grant.Survey
 }
 
 // Circle is a set of people: users, and the members of user groups.
@@ -54,7 +60,7 @@ func (c Circle) Empty() bool { return len(c.Users) == 0 && len(c.Groups) == 0 }
 // People says who may do what. An empty Requesters means any full member of the
 // team; the others mean nobody when they are empty.
 type People struct {
-	Approvers, Requesters, Revokers Circle
+	Approvers, Requesters, Revokers, Emergency Circle
 }
 
 // Options are what a Bot is made of. All but Team, HTTPClient and Dialer are
@@ -85,6 +91,8 @@ type Bot struct {
 	gate   *openGate
 	socks  []*socket
 	work   *worker
+	homes  *homes
+	later  chan struct{} // a place for each long answer
 
 	mu    sync.Mutex
 	team  string // known after auth.test
@@ -143,6 +151,8 @@ func New(o Options) (*Bot, error) {
 		b.socks = append(b.socks, newSocket(b, n))
 	}
 	b.work = newWorker(b)
+	b.homes = newHomes(b)
+	b.later = make(chan struct{}, mostLater)
 	return b, nil
 }
 
@@ -150,6 +160,13 @@ func New(o Options) (*Bot, error) {
 // what is in hand and returns nil. An error means that it cannot go on: it is a
 // plain sentence.
 func (b *Bot) Run(ctx context.Context) error {
+	cells := make([]grant.CellName, len(b.o.Policy.Cells))
+	for i, c := range b.o.Policy.Cells {
+		cells[i] = c.Name
+	}
+	if err := b.o.Store.Patrol(cells, time.Now().UTC()); err != nil {
+		return err
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	// AWS work and timers go on whether Slack answers or not.
 	group.Go(func() error { return b.work.run(gctx) })
@@ -183,6 +200,7 @@ func (b *Bot) talk(ctx context.Context) error {
 	for _, s := range b.socks {
 		sockets.Go(func() error { return s.run(sctx) })
 	}
+	sockets.Go(func() error { return b.homes.run(sctx) })
 	return sockets.Wait()
 }
 
@@ -257,6 +275,9 @@ func (b *Bot) introduce(ctx context.Context) error {
 			b.team = who.TeamID
 			b.mu.Unlock()
 			b.people.home(who.TeamID)
+			if err := b.channelIsOurs(ctx); err != nil {
+				return err
+			}
 			b.log.Info("connected to Slack's Web API", "team", who.TeamID, "bot_user", who.UserID)
 			return nil
 		}
@@ -268,6 +289,27 @@ func (b *Bot) introduce(ctx context.Context) error {
 		if !sleep(ctx, wait) {
 			return context.Cause(ctx) // Run knows that it was told to stop
 		}
+	}
+}
+
+// channelIsOurs refuses a channel that is shared with another organisation: what
+// is said there about access to production, and who may press, is not theirs.
+// Where Slack does not say so, for want of a scope for example, the bot goes on:
+// who clicks is looked at at each click.
+func (b *Bot) channelIsOurs(ctx context.Context) error {
+	c, err := b.api.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: string(b.o.Channel)})
+	switch {
+	case err != nil || c == nil:
+		if ctx.Err() == nil {
+			b.log.Warn("Slack does not say whether the channel is shared with another organisation; give the app channels:read or groups:read", "channel", string(b.o.Channel), "err", redact(err))
+		}
+		return nil
+	case c.IsExtShared || c.IsPendingExtShared:
+		return fmt.Errorf("the channel %s is shared with another organisation, or about to be. Requests for access must not be decided there: name a channel of your own in slack.channel", b.o.Channel)
+	case c.IsArchived:
+		return fmt.Errorf("the channel %s is archived, so nothing can be posted there. Name another one in slack.channel, or bring it back", b.o.Channel)
+	default:
+		return nil
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"breakglass/bot/view"
@@ -22,7 +25,7 @@ func (b *Bot) command(ctx context.Context, in intent, text string) (reply, error
 		if err != nil {
 			return reply{}, err
 		}
-		return reply{msg: view.Status(live, time.Now().UTC())}, nil
+		return b.status(live)
 	case "show":
 		g, err := b.named(rest, "show")
 		if err != nil {
@@ -36,7 +39,15 @@ func (b *Bot) command(ctx context.Context, in intent, text string) (reply, error
 		}
 		return reply{msg: msg}, nil
 	case "grant":
-		return b.request(ctx, in, rest)
+		return b.request(ctx, in, rest, false)
+	case "emergency":
+		return b.request(ctx, in, rest, true)
+	case "extend":
+		return b.extend(ctx, in, rest)
+	case "history":
+		return b.history(rest)
+	case "check":
+		return b.check(rest)
 	case "revoke":
 		return b.revoke(ctx, in, rest)
 	default:
@@ -65,27 +76,123 @@ func (b *Bot) named(word, verb string) (grant.Grant, error) {
 }
 
 // request makes a request from key=value words.
-func (b *Bot) request(ctx context.Context, in intent, words string) (reply, error) {
+func (b *Bot) request(ctx context.Context, in intent, words string, emergency bool) (reply, error) {
+	if emergency {
+		// Whoever may not learns that before they fill in a form.
+		by, err := b.people.emergency(ctx, in.user)
+		if err != nil {
+			return reply{}, err
+		}
+		if _, err := b.o.Policy.Emergency(by, grant.Ask{}, ""); !by.Emergency {
+			return reply{}, err
+		}
+	}
 	if words == "" {
-		return reply{}, grant.Refuse(grant.BadRequest, "Nothing was requested yet. Say what you need in one line, for example `/breakglass grant cell=%s arn=arn:aws:iam::111122223333:role/support ticket=48213 for=4h reason=stuck node pool`.", b.exampleCell())
+		verb := "grant"
+		if emergency {
+			verb = "emergency"
+		}
+		return reply{modal: b.form(grant.Ask{}, emergency), msg: view.Message{Text: fmt.Sprintf("`/breakglass %s cell=%s arn=arn:aws:iam::111122223333:role/support ticket=48213 for=4h reason=stuck node pool`", verb, b.exampleCell())}}, nil
 	}
 	ask, err := parseAsk(words)
 	if err != nil {
 		return reply{}, err
 	}
-	by, err := b.people.requester(ctx, in.user)
+	return b.ask(ctx, in, ask, emergency)
+}
+
+// extend asks for more time; the id may be left out where one grant is open.
+func (b *Bot) extend(ctx context.Context, in intent, words string) (reply, error) {
+	parts := strings.Fields(words)
+	if len(parts) == 1 {
+		if _, err := grant.ParseDuration(parts[0]); err == nil {
+			live, err := b.o.Store.Live()
+			if err != nil {
+				return reply{}, err
+			}
+			open := slices.DeleteFunc(live, func(g grant.Grant) bool { return g.Phase != grant.Open })
+			if len(open) == 1 {
+				return b.extendBy(ctx, in, open[0], parts[0])
+			}
+		}
+	}
+	if len(parts) != 2 {
+		return reply{}, grant.Refuse(grant.BadRequest, "Say which grant, and how much more. Nothing changed. For example `/breakglass extend BG-7 2h`; `/breakglass status` lists what is open.")
+	}
+	g, err := b.named(parts[0], "extend")
 	if err != nil {
 		return reply{}, err
 	}
-	ev, err := b.o.Policy.Request(by, ask, newToken())
+	return b.extendBy(ctx, in, g, parts[1])
+}
+
+// The numbers of ended grants that history lists.
+const (
+	usualHistory = 10
+	mostHistory  = 50
+)
+
+// history lists the grants that ended last.
+func (b *Bot) history(words string) (reply, error) {
+	var cell grant.CellName
+	n := usualHistory
+	for _, w := range strings.Fields(words) {
+		if _, ok := b.o.Policy.Cell(grant.CellName(w)); ok && cell == "" {
+			cell = grant.CellName(w)
+			continue
+		}
+		k, err := strconv.Atoi(w)
+		if err != nil || k < 1 {
+			return reply{}, grant.Refuse(grant.BadRequest, "%q is neither a cell nor a number. Nothing changed. Say `/breakglass history %s 20`; the cells are %s.", grant.Clean(w, 60), b.exampleCell(), b.cellNames())
+		}
+		n = min(k, mostHistory)
+	}
+	ended, err := b.o.Store.Ended(cell, n)
 	if err != nil {
 		return reply{}, err
 	}
-	res, err := b.commit(in, 0, ev)
-	if err != nil {
-		return reply{}, err
+	return reply{msg: view.History(cell, ended, time.Now().UTC())}, nil
+}
+
+func (b *Bot) cellNames() string {
+	names := make([]string, len(b.o.Policy.Cells))
+	for i, c := range b.o.Policy.Cells {
+		names[i] = string(c.Name)
 	}
-	return reply{msg: view.Requested(res.Grant, b.o.Channel)}, nil
+	return strings.Join(names, ", ")
+}
+
+// check looks at one cell or all, and answers when that is done.
+func (b *Bot) check(what string) (reply, error) {
+	var cells []grant.Cell
+	for _, c := range b.o.Policy.Cells {
+		if what == "" || c.Name == grant.CellName(what) {
+			cells = append(cells, c)
+		}
+	}
+	if len(cells) == 0 {
+		return reply{}, grant.Refuse(grant.UnknownCell, "There is no cell %q here. Nothing was looked at. The cells are %s.", grant.Clean(what, 60), b.cellNames())
+	}
+	names := make([]grant.CellName, len(cells))
+	for i, c := range cells {
+		names[i] = c.Name
+	}
+	return reply{msg: view.Checking(names), later: func(ctx context.Context) reply {
+		ctx, cancel := context.WithTimeout(ctx, checkLimit)
+		defer cancel()
+		reports := make([]view.CellReport, len(cells))
+		var wg sync.WaitGroup
+		slots := make(chan struct{}, surveysAtOnce)
+		for i, c := range cells {
+			wg.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				reports[i] = view.CellReport{Cell: c.Name, Report: b.o.AWS.Check(ctx, grant.Grant{Cell: c.Name, Account: c.Account, Region: c.Region})}
+			})
+		}
+		wg.Wait()
+		return reply{msg: view.Check(reports, time.Now().UTC())}
+	}}, nil
 }
 
 func (b *Bot) exampleCell() string {
@@ -111,7 +218,7 @@ func (b *Bot) revoke(ctx context.Context, in intent, what string) (reply, error)
 	switch {
 	case strings.EqualFold(what, "all"):
 		if len(open) == 0 {
-			return reply{msg: view.Status(live, now)}, nil
+			return b.status(live)
 		}
 		return reply{msg: view.ConfirmAll(open, now)}, nil
 	case what == "" && len(open) == 1:
@@ -138,7 +245,38 @@ func (b *Bot) revoke(ctx context.Context, in intent, what string) (reply, error)
 	if err != nil {
 		return reply{}, err
 	}
+	if ask, err := b.wouldCut(g); err != nil {
+		return reply{}, err
+	} else if ask != nil {
+		return *ask, nil
+	}
 	return b.revokeThese(ctx, in, []grant.Grant{g})
+}
+
+// status answers everything that is open or waiting, and what no grant explains.
+func (b *Bot) status(live []grant.Grant) (reply, error) {
+	guards, err := b.o.Store.Guards()
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{msg: view.Status(live, guards, time.Now().UTC())}, nil
+}
+
+// wouldCut answers a question where revoking a grant would end live shells of
+// others; nil where it would not. It is for people who have not been told.
+func (b *Bot) wouldCut(g grant.Grant) (*reply, error) {
+	if g.Phase != grant.Open && g.Phase != grant.Opening {
+		return nil, nil
+	}
+	live, err := b.o.Store.Live()
+	if err != nil {
+		return nil, err
+	}
+	cut := g.Cuts(live)
+	if !slices.ContainsFunc(cut, func(o grant.Grant) bool { n, _ := o.Watch.Count(); return n > 0 }) {
+		return nil, nil
+	}
+	return &reply{msg: view.ConfirmRevoke(g, cut, time.Now().UTC())}, nil
 }
 
 // revokeAll is the second half of `revoke all`, after the question.
@@ -154,7 +292,7 @@ func (b *Bot) revokeAll(ctx context.Context, in intent) (reply, error) {
 		}
 	}
 	if len(open) == 0 {
-		return reply{msg: view.Status(live, time.Now().UTC())}, nil
+		return b.status(live)
 	}
 	return b.revokeThese(ctx, in, open)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -92,15 +93,33 @@ func (b *Bot) handle(life context.Context, s *socket, ev socketmode.Event) {
 	ack := func(payload any) { s.ack(ctx, env, payload) }
 	switch data := ev.Data.(type) {
 	case slack.SlashCommand:
-		b.slash(ctx, env, data, ack, b.whisperer(life, data.ResponseURL, data.ChannelID, data.UserID))
+		b.slash(life, ctx, env, data, ack, b.whisperer(life, data.ResponseURL, data.ChannelID, data.UserID))
 	case slack.InteractionCallback:
-		b.interaction(ctx, env, data, ack, b.whisperer(life, data.ResponseURL, data.Channel.ID, data.User.ID))
+		whisper := b.whisperer(life, data.ResponseURL, data.Channel.ID, data.User.ID)
+		if data.View.Type == slack.VTHomeTab {
+			whisper = b.overHome(life, data.TriggerID, whisper)
+		}
+		b.interaction(ctx, env, data, ack, whisper)
 	case slackevents.EventsAPIEvent:
-		// Nothing is decided by events today; unacknowledged they come again.
+		// Nothing is decided by events; unacknowledged they come again.
 		ack(nil)
+		b.event(data)
 	default:
 		ack(nil)
 	}
+}
+
+// event takes in what Slack tells beside commands and clicks.
+func (b *Bot) event(e slackevents.EventsAPIEvent) {
+	opened, ok := e.InnerEvent.Data.(*slackevents.AppHomeOpenedEvent)
+	if !ok || opened.Tab != "home" || opened.User == "" || len(opened.User) > 32 {
+		return
+	}
+	if err := b.ours(e.APIAppID, e.TeamID, ""); err != nil {
+		b.log.Warn("an event that is not for us was set aside", "user", clip(opened.User), "team", clip(e.TeamID))
+		return
+	}
+	b.homes.opened(grant.UserID(opened.User))
 }
 
 // ackWithin leaves Slack's three seconds some room for the way back.
@@ -109,6 +128,11 @@ const ackWithin = 2500 * time.Millisecond
 // reply is what a person sees in answer, and nobody else.
 type reply struct {
 	msg view.Message
+	// modal is a form to be opened; then msg says what to do where that fails.
+	modal *view.Modal
+	// later is the rest of the answer, which takes longer than Slack waits; nil:
+	// there is none.
+	later func(context.Context) reply
 }
 
 // payload is the body of an acknowledgement or of a response_url. slack.Msg is
@@ -126,7 +150,7 @@ func (r reply) payload() map[string]any {
 const largestAck = 19_000
 
 // slash handles a slash command.
-func (b *Bot) slash(ctx context.Context, env string, cmd slack.SlashCommand, ack func(any), whisper func(reply)) {
+func (b *Bot) slash(life, ctx context.Context, env string, cmd slack.SlashCommand, ack func(any), whisper func(reply)) {
 	user := grant.UserID(cmd.UserID)
 	if err := b.ours(cmd.APIAppID, cmd.TeamID, ""); err != nil {
 		b.log.Warn("a command that is not for us was refused", "user", clip(cmd.UserID), "team", clip(cmd.TeamID))
@@ -134,7 +158,7 @@ func (b *Bot) slash(ctx context.Context, env string, cmd slack.SlashCommand, ack
 		return
 	}
 	keys := []string{"envelope/" + env, click("slash", cmd.TriggerID, cmd.UserID, cmd.Command, cmd.Text)}
-	answer, err := b.command(ctx, intent{keys: keys, user: user, ref: reference()}, cmd.Text)
+	answer, err := b.command(ctx, intent{keys: keys, user: user, ref: reference(), trigger: cmd.TriggerID}, cmd.Text)
 	if err != nil {
 		if lost, ok := errors.AsType[*uncommitted](err); ok {
 			// Not in the store: not acknowledged, and Slack tells the person.
@@ -142,6 +166,17 @@ func (b *Bot) slash(ctx context.Context, env string, cmd slack.SlashCommand, ack
 			return
 		}
 		answer = b.refusal("command", user, err)
+	}
+	if answer.modal != nil {
+		err := b.openForm(ctx, cmd.TriggerID, *answer.modal)
+		if err == nil {
+			ack(nil)
+			return
+		}
+		answer = b.noForm(user, err, answer.msg.Text)
+	}
+	if answer.later != nil {
+		defer b.follow(life, answer.later, whisper)
 	}
 	body := answer.payload()
 	if js, err := json.Marshal(body); err != nil || len(js) > largestAck {
@@ -157,6 +192,33 @@ type intent struct {
 	keys []string
 	user grant.UserID
 	ref  string
+	// trigger opens a form, within three seconds of the person's act.
+	trigger string
+}
+
+// mostLater is how many long answers are being worked on at a time.
+const mostLater = 4
+
+// follow brings the rest of an answer when it is there. It changes nothing, so
+// nothing is lost when the program stops meanwhile.
+func (b *Bot) follow(life context.Context, rest func(context.Context) reply, whisper func(reply)) {
+	select {
+	case b.later <- struct{}{}:
+	default:
+		whisper(reply{msg: view.Refused("Others are being answered just now, so this was not looked at. Nothing changed. Try again in a minute.", reference())})
+		return
+	}
+	go func() {
+		defer func() {
+			<-b.later
+			if p := recover(); p != nil {
+				b.log.Error("an answer could not be worked out", "ref", reference(), "panic", fmt.Sprint(p))
+			}
+		}()
+		if r := rest(life); life.Err() == nil {
+			whisper(r)
+		}
+	}()
 }
 
 // interaction handles a click.
@@ -172,7 +234,15 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 		tell(err)
 		return
 	}
-	if cb.Type != slack.InteractionTypeBlockActions {
+	switch cb.Type {
+	case slack.InteractionTypeBlockActions:
+	case slack.InteractionTypeViewSubmission:
+		b.submitted(ctx, env, cb, ack)
+		return
+	case slack.InteractionTypeShortcut:
+		b.shortcut(ctx, cb, ack, whisper)
+		return
+	default:
 		ack(nil)
 		return
 	}
@@ -184,7 +254,7 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 	action := cb.ActionCallback.BlockActions[0]
 	in := intent{
 		keys: []string{"envelope/" + env, click("action", cb.TriggerID, cb.User.ID, action.ActionID, action.Value, action.ActionTs)},
-		user: user, ref: reference(),
+		user: user, ref: reference(), trigger: cb.TriggerID,
 	}
 	answer, err := b.press(ctx, in, action.ActionID, action.Value)
 	var lost *uncommitted
@@ -193,6 +263,12 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 		b.log.Error("a click could not be stored", "ref", lost.ref, "user", user, "err", lost.cause)
 	case err != nil:
 		tell(err)
+	case answer != nil && answer.modal != nil:
+		err := b.openForm(ctx, cb.TriggerID, *answer.modal)
+		ack(nil)
+		if err != nil {
+			whisper(b.noForm(user, err, answer.msg.Text))
+		}
 	default:
 		ack(nil)
 		if answer != nil {
@@ -204,6 +280,9 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 // press does what a button says. The button's value is the opaque token of the
 // grant; everything else is looked up.
 func (b *Bot) press(ctx context.Context, in intent, action, value string) (*reply, error) {
+	if action == view.ActionRequest {
+		return &reply{modal: b.form(grant.Ask{}, false), msg: view.Message{Text: "`/breakglass grant cell=NAME arn=ARN ticket=NUMBER for=4h reason=WHY`"}}, nil
+	}
 	if action == view.ActionRevokeAll {
 		r, err := b.revokeAll(ctx, in)
 		return &r, err
@@ -211,6 +290,10 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 	if len(value) > 64 {
 		return nil, unknownCard()
 	}
+	if action == view.ActionAdopt || action == view.ActionRemove {
+		return b.answerStray(ctx, in, action, value)
+	}
+	value, behind, _ := strings.Cut(value, ":")
 	g, err := b.o.Store.ByToken(value)
 	if err != nil {
 		if refusal, ok := errors.AsType[*grant.Refusal](err); ok && refusal.Code == grant.NotFound {
@@ -220,12 +303,54 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 	}
 	var ev grant.Event
 	switch action {
-	case view.ActionApprove:
+	case view.ActionApprove, view.ActionApproveRedirect:
 		by, err := b.people.approver(ctx, in.user)
 		if err != nil {
 			return nil, err
 		}
 		ev = grant.Approve{By: by}
+		if action == view.ActionApproveRedirect {
+			ev = grant.Approve{By: by, Yes: behind}
+		}
+	case view.ActionApproveLess, view.ActionDenyWhy:
+		by, err := b.people.approver(ctx, in.user)
+		if err != nil {
+			return nil, err
+		}
+		if err := g.MayDecide(by, action == view.ActionApproveLess); err != nil {
+			return nil, err
+		}
+		m, words := view.ApproveLessForm(g), "Approve or Deny on the card"
+		if action == view.ActionDenyWhy {
+			m = view.DenyForm(g)
+		}
+		return &reply{modal: &m, msg: view.Message{Text: words}}, nil
+	case view.ActionExtend:
+		if g.Phase != grant.Open {
+			_, _, err := g.Apply(grant.Extend{By: grant.Actor{Kind: grant.Person, User: in.user, Requester: true}}, time.Now().UTC())
+			return nil, err
+		}
+		m := view.ExtendForm(g, b.o.Policy.Limits.Max)
+		return &reply{modal: &m, msg: view.Message{Text: "`/breakglass extend " + g.ID.String() + " 2h`"}}, nil
+	case view.ActionApproveExtension, view.ActionDenyExtension:
+		n, err := strconv.Atoi(behind)
+		if err != nil {
+			return nil, unknownCard()
+		}
+		by, err := b.people.approver(ctx, in.user)
+		if err != nil && !(action == view.ActionDenyExtension && g.Extension.Pending() && g.Extension.By == in.user) {
+			return nil, err
+		}
+		ev = grant.ApproveExtension{By: by, N: n}
+		if action == view.ActionDenyExtension {
+			ev = grant.DenyExtension{By: by, N: n}
+		}
+	case view.ActionSign:
+		by, err := b.people.approver(ctx, in.user)
+		if err != nil {
+			return nil, err
+		}
+		ev = grant.Sign{By: by}
 	case view.ActionDeny:
 		by, err := b.people.approver(ctx, in.user)
 		if err != nil {
@@ -234,10 +359,15 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		ev = grant.Deny{By: by}
 	case view.ActionWithdraw:
 		ev = grant.Withdraw{By: grant.Actor{Kind: grant.Person, User: in.user}}
-	case view.ActionRevoke:
+	case view.ActionRevoke, view.ActionRevokeKnowing:
 		by, err := b.people.closer(ctx, in.user, g)
 		if err != nil {
 			return nil, err
+		}
+		if action == view.ActionRevoke {
+			if ask, err := b.wouldCut(g); ask != nil || err != nil {
+				return ask, err
+			}
 		}
 		ev = grant.Revoke{By: by}
 	case view.ActionMarkSent:
@@ -338,6 +468,16 @@ func (b *Bot) whisperer(life context.Context, responseURL, channel, user string)
 		}
 		if err := b.posts.ephemeral(ctx, in, grant.UserID(user), r.msg); err != nil {
 			b.log.Warn("an answer could not be delivered", "user", clip(user), "err", redact(err))
+		}
+	}
+}
+
+// overHome answers somebody who looks at their App Home, where no message can
+// stand: in a form without fields.
+func (b *Bot) overHome(life context.Context, trigger string, otherwise func(reply)) func(reply) {
+	return func(r reply) {
+		if err := b.openForm(life, trigger, view.Said("breakglass", r.msg)); err != nil {
+			otherwise(r)
 		}
 	}
 }

@@ -93,6 +93,39 @@ func (d *directory) approver(ctx context.Context, u grant.UserID) (grant.Actor, 
 	return a, nil
 }
 
+// emergency answers the actor of somebody who opens without an approver.
+func (d *directory) emergency(ctx context.Context, u grant.UserID) (grant.Actor, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookup)
+	defer cancel()
+	a := grant.Actor{Kind: grant.Person, User: u}
+	in, err := d.in(ctx, d.people.Emergency, u)
+	if err != nil || !in {
+		return a, err
+	}
+	if err := d.member(ctx, u); err != nil {
+		return a, err
+	}
+	a.Emergency = true
+	return a, nil
+}
+
+// fallen lists the people whose approval counts no more, because they are no
+// approvers now. Where Slack does not say, it is an error.
+func (d *directory) fallen(ctx context.Context, approvals []grant.Approval) ([]grant.UserID, error) {
+	var out []grant.UserID
+	for _, p := range approvals {
+		a, err := d.approver(ctx, p.By)
+		_, unknown := errors.AsType[*unsure](err)
+		switch {
+		case unknown:
+			return nil, err
+		case err != nil, !a.Approver:
+			out = append(out, p.By)
+		}
+	}
+	return out, nil
+}
+
 // closer answers the actor of somebody who takes access away from a grant.
 func (d *directory) closer(ctx context.Context, u grant.UserID, g grant.Grant) (grant.Actor, error) {
 	return d.closers(ctx, u)(g)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -30,6 +31,9 @@ type poster struct {
 	// stopping is closed when the program is told to stop: then nothing waits
 	// for its turn any more, and stays owed.
 	stopping chan struct{}
+	// blind is set once Slack says that we may not read the channel: then posts
+	// whose answer was lost cannot be looked for.
+	blind atomic.Bool
 }
 
 // turn is a token bucket for one method and channel.
@@ -138,9 +142,29 @@ func options(msg view.Message, withBlocks bool) ([]slack.MsgOption, error) {
 	return append(opts, slack.MsgOptionBlocks(blocks.BlockSet...)), nil
 }
 
-// post posts a message, in a thread if one is named, and answers where it stands.
-// The message is rendered when its turn has come, so that it is the newest.
-func (p *poster) post(ctx context.Context, channel grant.ChannelID, thread string, render func() (view.Message, error)) (grant.Card, error) {
+// place is where a message goes.
+type place struct {
+	channel grant.ChannelID
+	thread  string // the message that it answers; empty: it stands for itself
+	// name tells the message from all others, so that one whose answer was lost is
+	// found again; empty: it is never looked for.
+	name string
+	// maybe says that it may have been posted already.
+	maybe bool
+}
+
+// eventType marks our messages for ourselves (docs.slack.dev, "Message metadata").
+const eventType = "breakglass_message"
+
+// post posts a message and answers where it stands. The message is rendered when
+// its turn has come, so that it is the newest.
+func (p *poster) post(ctx context.Context, to place, render func() (view.Message, error)) (grant.Card, error) {
+	if to.maybe {
+		if at, ok := p.find(ctx, to); ok {
+			return at, nil
+		}
+	}
+	channel, thread := to.channel, to.thread
 	key := "chat.postMessage/" + string(channel)
 	if err := p.wait(ctx, key, posts); err != nil {
 		return grant.Card{}, err
@@ -156,6 +180,12 @@ func (p *poster) post(ctx context.Context, channel grant.ChannelID, thread strin
 		}
 		if thread != "" {
 			opts = append(opts, slack.MsgOptionTS(thread))
+			if msg.Broadcast {
+				opts = append(opts, slack.MsgOptionBroadcast())
+			}
+		}
+		if to.name != "" {
+			opts = append(opts, slack.MsgOptionMetadata(slack.SlackMetadata{EventType: eventType, EventPayload: map[string]any{"name": to.name}}))
 		}
 		in, ts, err := p.api.PostMessageContext(ctx, string(channel), opts...)
 		if err == nil && ts == "" {
@@ -166,6 +196,41 @@ func (p *poster) post(ctx context.Context, channel grant.ChannelID, thread strin
 		}
 	}
 	return grant.Card{}, errors.New("Slack refuses the message even without blocks") //nolint:staticcheck // names Slack
+}
+
+// find looks for a message that may have been posted, though its answer was lost.
+// It needs a scope to read the channel's history, which the app need not have:
+// then the message is posted again, which is better than not at all.
+func (p *poster) find(ctx context.Context, to place) (grant.Card, bool) {
+	if to.name == "" || p.blind.Load() {
+		return grant.Card{}, false
+	}
+	const lately = 100
+	var (
+		list []slack.Message
+		err  error
+	)
+	if to.thread == "" {
+		var h *slack.GetConversationHistoryResponse
+		h, err = p.api.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{ChannelID: string(to.channel), Limit: lately, IncludeAllMetadata: true})
+		if err == nil {
+			list = h.Messages
+		}
+	} else {
+		list, _, _, err = p.api.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{ChannelID: string(to.channel), Timestamp: to.thread, Limit: lately, IncludeAllMetadata: true})
+	}
+	if e, ok := errors.AsType[slack.SlackErrorResponse](err); ok && e.Err == "missing_scope" {
+		p.blind.Store(true)
+	}
+	if err != nil {
+		return grant.Card{}, false
+	}
+	for _, m := range list {
+		if m.BotID != "" && m.Metadata.EventType == eventType && m.Metadata.EventPayload["name"] == to.name && m.Timestamp != "" {
+			return grant.Card{Channel: to.channel, TS: m.Timestamp}, true
+		}
+	}
+	return grant.Card{}, false
 }
 
 // update edits a message.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -42,11 +43,12 @@ const (
 	// checksAtOnce bounds the checks of requests that run side by side.
 	checksAtOnce = 8
 	// The longest one attempt may take.
-	checkLimit = time.Minute
-	openLimit  = 3 * time.Minute
-	closeLimit = 2 * time.Minute
-	watchLimit = 45 * time.Second // less than from one look to the next
-	slackLimit = time.Minute
+	checkLimit    = time.Minute
+	openLimit     = 3 * time.Minute
+	closeLimit    = 2 * time.Minute
+	watchLimit    = 45 * time.Second // less than from one look to the next
+	surveysAtOnce = 4
+	slackLimit    = time.Minute
 )
 
 func newWorker(b *Bot) *worker {
@@ -64,7 +66,7 @@ func newWorker(b *Bot) *worker {
 // the role is known, in package actions.
 func lane(o store.Owed) string {
 	switch o.Effect.Kind {
-	case grant.DoOpen, grant.DoClose:
+	case grant.DoOpen, grant.DoClose, grant.DoExtend:
 		return "aws/" + o.Grant.String()
 	case grant.DoCheck:
 		// Checks only read, for requests that nobody has decided: a flood of them
@@ -75,6 +77,13 @@ func lane(o store.Owed) string {
 		return "watch/" + o.Grant.String()
 	case grant.DoCard, grant.DoSay:
 		return "slack/" + o.Grant.String()
+	case grant.DoSurvey:
+		// A few at a time: a hundred cells must not use up what AWS allows us.
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(o.Effect.Arg))
+		return fmt.Sprintf("survey/%d", h.Sum32()%surveysAtOnce)
+	case grant.DoStray:
+		return "slack/" + o.Effect.Arg
 	case grant.DoExpire, grant.DoLapse, grant.DoRemind:
 		return "clock/" + o.Grant.String()
 	default:
@@ -199,7 +208,7 @@ func (w *worker) pay(ctx context.Context, o store.Owed) time.Duration {
 	if _, err := w.bot.o.Store.Postpone(o, time.Now().UTC().Add(wait)); err != nil {
 		w.log.Error("the store does not take a postponement", "grant", o.Grant.String(), "err", err)
 		w.feel(false)
-		if o.Effect.Kind == grant.DoWatch {
+		if o.Effect.Kind == grant.DoWatch || o.Effect.Kind == grant.DoSurvey {
 			return grant.WatchEvery // a full disk is no reason to look more often
 		}
 		return 2 * time.Second
@@ -233,6 +242,13 @@ func jitter(d time.Duration) time.Duration {
 }
 
 func (w *worker) run1(ctx context.Context, o store.Owed) error {
+	switch o.Effect.Kind {
+	case grant.DoSurvey:
+		return w.survey(ctx, o)
+	case grant.DoStray:
+		return w.stray(ctx, o)
+	default:
+	}
 	g, err := w.bot.o.Store.Grant(o.Grant)
 	if err != nil {
 		return err
@@ -243,11 +259,13 @@ func (w *worker) run1(ctx context.Context, o store.Owed) error {
 	case grant.DoLapse:
 		return w.commit(o, grant.LapseDue{})
 	case grant.DoRemind:
-		return w.commit(o, grant.ReminderDue{Name: o.Effect.Arg})
+		return w.commit(o, grant.ReminderDue{Name: o.Effect.Arg, Due: o.Effect.Due})
 	case grant.DoCheck:
 		return w.check(ctx, o, g)
 	case grant.DoOpen:
 		return w.open(ctx, o, g)
+	case grant.DoExtend:
+		return w.extend(ctx, o, g)
 	case grant.DoClose:
 		return w.close(ctx, o, g)
 	case grant.DoWatch:
@@ -316,16 +334,11 @@ func (w *worker) open(ctx context.Context, o store.Owed, g grant.Grant) error {
 	if err != nil {
 		return err
 	}
-	octx, cut := context.WithTimeout(ctx, openLimit)
+	if done, err := w.stillApproved(ctx, o, g); done || err != nil {
+		return err
+	}
+	octx, cut := w.cuttable(ctx, g.ID)
 	defer cut()
-	w.mu.Lock()
-	w.opens[g.ID] = cut
-	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		delete(w.opens, g.ID)
-		w.mu.Unlock()
-	}()
 
 	var stopped error // the store's answer to a step, when it was not yes
 	access, err := w.bot.o.AWS.Open(octx, g, others, func(s grant.StepChanged) error {
@@ -345,10 +358,83 @@ func (w *worker) open(ctx context.Context, o store.Owed, g grant.Grant) error {
 		trouble = &grant.Trouble{Kind: grant.Unknown, Step: grant.StepCheck, Text: "Something failed on our side while opening.", Remedy: "It is tried again by itself.", Cause: err}
 	}
 	w.log.Warn("opening failed", "grant", g.ID.String(), "step", trouble.Step, "kind", string(trouble.Kind), "err", trouble)
-	if trouble.Kind == grant.Refused {
+	switch trouble.Kind {
+	case grant.Refused:
 		return w.commit(o, grant.OpenFailed{Trouble: *trouble})
+	case grant.Changed:
+		return w.commit(o, grant.Replanned{Trouble: *trouble})
+	case grant.Again, grant.Unknown:
 	}
 	return w.commit(o, grant.OpenDelayed{Trouble: *trouble, Wait: jitter(grant.Backoff(g.OpenTries + 1))})
+}
+
+// cuttable is a context that a close of the same grant cuts short.
+func (w *worker) cuttable(ctx context.Context, id grant.ID) (context.Context, context.CancelFunc) {
+	octx, cut := context.WithTimeout(ctx, openLimit)
+	w.mu.Lock()
+	w.opens[id] = cut
+	w.mu.Unlock()
+	return octx, func() {
+		w.mu.Lock()
+		delete(w.opens, id)
+		w.mu.Unlock()
+		cut()
+	}
+}
+
+// stillApproved looks, just before the door opens, whether those who approved may
+// still approve. It answers true when the opening does not go on now.
+func (w *worker) stillApproved(ctx context.Context, o store.Owed, g grant.Grant) (done bool, err error) {
+	if g.Emergency {
+		return false, nil
+	}
+	fallen, err := w.bot.people.fallen(ctx, g.Approvals)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return true, ctx.Err()
+	case err != nil:
+		w.log.Warn("opening waits: Slack does not say whether those who approved still may", "grant", g.ID.String(), "err", redact(err))
+		return true, w.commit(o, grant.OpenDelayed{Wait: jitter(grant.Backoff(g.OpenTries + 1)), Trouble: grant.Trouble{
+			Kind: grant.Again, Step: grant.StepCheck,
+			Text:   "Slack does not say whether those who approved may still approve, so nothing was opened yet.",
+			Remedy: "Nothing to do: it is tried again by itself.",
+		}})
+	case len(fallen) > 0:
+		// Where enough approvals remain the opening is still owed, and runs anew.
+		return true, w.record(g.ID, store.Owed{}, grant.Unapproved{Users: fallen})
+	default:
+		return false, nil
+	}
+}
+
+// extend has AWS enforce a later end.
+func (w *worker) extend(ctx context.Context, o store.Owed, g grant.Grant) error {
+	if g.Phase != grant.Open || !g.Extension.Doing() {
+		_, err := w.bot.o.Store.Settle(o)
+		return err
+	}
+	others, err := w.others(g)
+	if err != nil {
+		return err
+	}
+	ectx, cut := w.cuttable(ctx, g.ID)
+	defer cut()
+	access, err := w.bot.o.AWS.Extend(ectx, g, others)
+	var trouble *grant.Trouble
+	switch {
+	case err == nil:
+		return w.commit(o, grant.ExtendDone{Access: access})
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &trouble):
+	default:
+		trouble = &grant.Trouble{Kind: grant.Unknown, Step: grant.StepTrust, Text: "Something failed on our side while extending.", Remedy: "It is tried again by itself.", Cause: err}
+	}
+	w.log.Warn("extending failed", "grant", g.ID.String(), "step", trouble.Step, "kind", string(trouble.Kind), "err", trouble)
+	if trouble.Kind == grant.Refused {
+		return w.commit(o, grant.ExtendFailed{Trouble: *trouble})
+	}
+	return w.commit(o, grant.ExtendDelayed{Trouble: *trouble, Wait: jitter(grant.Backoff(g.Extension.Tries + 1))})
 }
 
 func (w *worker) close(ctx context.Context, o store.Owed, g grant.Grant) error {
@@ -400,7 +486,11 @@ func (w *worker) card(ctx context.Context, o store.Owed, g grant.Grant) error {
 		if err != nil {
 			return view.Message{}, err
 		}
-		m := view.Card(newest, time.Now().UTC())
+		others, err := w.others(newest)
+		if err != nil {
+			return view.Message{}, err
+		}
+		m := view.Card(newest, others, time.Now().UTC())
 		sum = sha256.Sum256(append([]byte(m.Text+"\x00"), m.BlocksJSON()...))
 		return m, nil
 	}
@@ -418,7 +508,7 @@ func (w *worker) card(ctx context.Context, o store.Owed, g grant.Grant) error {
 				w.show(g.ID, sum)
 			case gone(err):
 				// Somebody deleted the card: there must be one.
-				return w.newCard(ctx, o, render, &sum)
+				return w.newCard(ctx, o, g, render, &sum)
 			default:
 				return err
 			}
@@ -426,16 +516,36 @@ func (w *worker) card(ctx context.Context, o store.Owed, g grant.Grant) error {
 		_, err := w.bot.o.Store.Settle(o)
 		return err
 	}
-	return w.newCard(ctx, o, render, &sum)
+	return w.newCard(ctx, o, g, render, &sum)
 }
 
-func (w *worker) newCard(ctx context.Context, o store.Owed, render func() (view.Message, error), sum *[sha256.Size]byte) error {
-	at, err := w.bot.posts.post(ctx, w.bot.o.Channel, "", render)
+func (w *worker) newCard(ctx context.Context, o store.Owed, g grant.Grant, render func() (view.Message, error), sum *[sha256.Size]byte) error {
+	at, err := w.bot.posts.post(ctx, w.place(o, g), render)
 	if err != nil {
 		return err
 	}
 	w.show(o.Grant, *sum)
 	return w.commit(o, grant.CardPosted{Card: at})
+}
+
+// place is where the message goes that an effect owes. One that was tried before,
+// or should have been paid a while ago, may stand there already: the program may
+// have ended between the post and its commit.
+func (w *worker) place(o store.Owed, g grant.Grant) place {
+	to := place{
+		channel: w.bot.o.Channel,
+		// The token is the grant's own, also after the loss of a database.
+		name:  fmt.Sprintf("%s/%s/%s", g.Token, o.Effect.Kind, o.Effect.Arg),
+		maybe: o.Attempt > 0 || time.Since(o.Effect.Due) > 2*time.Second,
+	}
+	switch o.Effect.Kind {
+	case grant.DoSay:
+		to.channel, to.thread = g.Card.Channel, g.Card.TS
+	case grant.DoStray:
+		to.name = fmt.Sprintf("%s/%d", o.Effect.Arg, o.Seq)
+	default:
+	}
+	return to
 }
 
 // show remembers what a card looks like, for the grants that still change.
@@ -473,7 +583,7 @@ func (w *worker) say(ctx context.Context, o store.Owed, g grant.Grant) error {
 	if o.Effect.Once {
 		return w.sayOnce(ctx, o, g, render)
 	}
-	if _, err := w.bot.posts.post(ctx, g.Card.Channel, g.Card.TS, render); err != nil && !errors.Is(err, errNotWorth) {
+	if _, err := w.bot.posts.post(ctx, w.place(o, g), render); err != nil && !errors.Is(err, errNotWorth) {
 		return err
 	}
 	_, err := w.bot.o.Store.Settle(o)
@@ -489,8 +599,30 @@ func (w *worker) sayOnce(ctx context.Context, o store.Owed, g grant.Grant, rende
 	if ok, err := w.bot.o.Store.Settle(o); err != nil || !ok {
 		return err
 	}
+	more, err := w.late(o)
+	if err != nil {
+		return err
+	}
+	if len(more) > 0 {
+		names := append([]string{o.Effect.Arg}, more...)
+		render = func() (view.Message, error) {
+			newest, err := w.bot.o.Store.Grant(o.Grant)
+			if err != nil {
+				return view.Message{}, err
+			}
+			others, err := w.others(newest)
+			if err != nil {
+				return view.Message{}, err
+			}
+			m, ok := view.Merged(names, newest, others, w.audience(), time.Now().UTC())
+			if !ok {
+				return view.Message{}, errNotWorth
+			}
+			return m, nil
+		}
+	}
 	for range 3 {
-		_, err := w.bot.posts.post(ctx, g.Card.Channel, g.Card.TS, render)
+		_, err := w.bot.posts.post(ctx, place{channel: g.Card.Channel, thread: g.Card.TS}, render)
 		if err == nil || errors.Is(err, errNotWorth) {
 			return nil
 		}
@@ -501,6 +633,29 @@ func (w *worker) sayOnce(ctx context.Context, o store.Owed, g grant.Grant, rende
 		}
 	}
 	return nil
+}
+
+// late takes up the other reminders of the same grant that are due, too, as after
+// the bot was away: people get one message for all.
+func (w *worker) late(o store.Owed) (names []string, err error) {
+	owed, err := w.bot.o.Store.Owes(o.Grant)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC()
+	for _, x := range owed {
+		if x.Effect.Kind != grant.DoSay || !x.Effect.Once || x.Effect.Due.After(now) {
+			continue
+		}
+		ok, err := w.bot.o.Store.Settle(x)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			names = append(names, x.Effect.Arg)
+		}
+	}
+	return names, nil
 }
 
 func (w *worker) audience() view.People {

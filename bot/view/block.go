@@ -13,6 +13,8 @@ type Message struct {
 	// What was typed in it is escaped.
 	Text   string
 	Blocks []Block
+	// Broadcast says that a reply in a thread is worth showing in the channel, too.
+	Broadcast bool
 }
 
 // BlocksJSON is the blocks as Slack takes them.
@@ -21,10 +23,14 @@ func (m Message) BlocksJSON() []byte {
 	if blocks == nil {
 		blocks = []Block{}
 	}
+	return marshal(blocks)
+}
+
+func marshal(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(blocks); err != nil {
+	if err := enc.Encode(v); err != nil {
 		// The types below hold nothing that JSON cannot write.
 		panic(fmt.Sprintf("view: blocks that JSON cannot write: %v", err))
 	}
@@ -37,6 +43,13 @@ type Block struct {
 	Text      *object `json:"text,omitempty"`
 	Accessory *button `json:"accessory,omitempty"`
 	Elements  []any   `json:"elements,omitempty"` // buttons, or the parts of a rich text
+
+	// Of an input in a form.
+	BlockID  string   `json:"block_id,omitempty"`
+	Label    *object  `json:"label,omitempty"`
+	Hint     *object  `json:"hint,omitempty"`
+	Element  *element `json:"element,omitempty"`
+	Optional bool     `json:"optional,omitempty"`
 }
 
 // object is a text object.
@@ -111,4 +124,22 @@ const (
 	maxSum     = 8000
 	maxPiece   = 2900 // one text of a rich text, or one block of code
 	maxURL     = 2900 // Slack: 3,000
+)
+
+// The limits of forms and of the home tab (docs.slack.dev, "Reference: Block Kit"
+// and "View object"). How long an error beside an input may be is not documented;
+// ours are a sentence or two. The sum of a home tab is ours, too: Slack takes
+// 250 KB.
+const (
+	maxViewTitle     = 24
+	maxLabel         = 2000
+	maxPlaceholder   = 150
+	maxOption        = 75
+	maxOptionValue   = 150
+	maxOptions       = 100
+	maxFormError     = 300
+	maxARN           = 700
+	maxTypedDuration = 40
+	maxHomeBlocks    = 98
+	maxHomeSum       = 12_000
 )

@@ -1,23 +1,11 @@
 package view
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"breakglass/store/grant"
-)
-
-// The action_ids of the buttons. The value of each is the grant's token.
-const (
-	ActionApprove   = "approve"
-	ActionDeny      = "deny"
-	ActionWithdraw  = "withdraw"
-	ActionRevoke    = "revoke"
-	ActionMarkSent  = "mark_sent"
-	ActionRevokeAll = "revoke_all" // its value says nothing: what is open then is revoked
 )
 
 // How much of a text the card shows; the whole is in Show.
@@ -27,9 +15,10 @@ const (
 )
 
 // Card is the grant's one message in the channel, edited in place. It changes
-// only with the grant: nothing on it grows old by itself.
-func Card(g grant.Grant, _ time.Time) Message {
-	p := &page{rest: showCommand(g)}
+// only with the grant, and with what opens and ends beside it on the same role:
+// nothing on it grows old by itself. others are the other grants that are live.
+func Card(g grant.Grant, others []grant.Grant, _ time.Time) Message {
+	p := &page{rest: showCommand(g), others: others}
 	p.head(title(g))
 	switch g.Phase {
 	case grant.Requested:
@@ -52,7 +41,11 @@ func showCommand(g grant.Grant) string { return "/breakglass show " + g.ID.Strin
 
 // title is the id, the phase in words and the cell.
 func title(g grant.Grant) string {
-	return fmt.Sprintf("%s · %s · %s", g.ID, phaseName(g), cell(g))
+	s := fmt.Sprintf("%s · %s · %s", g.ID, phaseName(g), cell(g))
+	if g.Emergency {
+		s += " · emergency"
+	}
+	return s
 }
 
 func cell(g grant.Grant) string { return tidy(string(g.Cell), 60) }
@@ -92,314 +85,158 @@ func phaseName(g grant.Grant) string {
 func (p *page) requested(g grant.Grant) {
 	p.lead(
 		ln(user(g.Requester), " asks to let SingleStore Support in for ", bold(grant.FormatDuration(g.Duration)), "."),
+		emergencyLine(g),
+		askedLine(g),
 		approvalLine(g),
 		lapseLine(g),
 	)
+	again := "Why it needs approval again"
+	if g.Emergency {
+		again = "Why it needs approval"
+	}
+	p.trouble(again, g.OpenError)
 	p.facts(g, cardReason)
 	p.checks(g, 8)
 	p.plan(g)
-	p.press(
-		newButton(g, ActionApprove, "Approve "+grant.FormatDuration(g.Duration), "primary", nil),
-		newButton(g, ActionDeny, "Deny", "danger", &question{
-			"Deny " + g.ID.String() + "?",
-			"The request ends and nothing is opened. It can be asked for again.",
-			"Deny", "Go back",
-		}),
-		newButton(g, ActionWithdraw, "Withdraw", "", nil),
-	)
+	p.press(append(append(decisive(g), withdrawButton(g)), considered(g)...)...)
+}
+
+// askedLine says that less is approved than was asked for.
+func askedLine(g grant.Grant) line {
+	if g.Asked <= 0 {
+		return nil
+	}
+	return ln("Asked for "+grant.FormatDuration(g.Asked)+", approved for ", bold(grant.FormatDuration(g.Duration)), ".")
 }
 
 // approvalLine counts the approvals so far.
 func approvalLine(g grant.Grant) line {
 	l := ln(bold(fmt.Sprintf("Approvals: %d of %d", len(g.Approvals), max(g.Terms.Approvals, len(g.Approvals)))))
 	if len(g.Approvals) > 0 {
-		return append(append(l, say(": ")), approvers(g)...)
+		return append(append(l, say(": ")), approvals(g.Approvals)...)
 	}
 	return append(l, say(". The requester's own does not count."))
 }
 
-func approvers(g grant.Grant) line {
-	ids := make([]grant.UserID, len(g.Approvals))
-	for i, a := range g.Approvals {
+// approvers names who approved.
+func approvers(list []grant.Approval) line {
+	ids := make([]grant.UserID, len(list))
+	for i, a := range list {
 		ids[i] = a.By
 	}
 	return users(ids)
+}
+
+// approvals says who approved, when, and for how long where that was less.
+func approvals(list []grant.Approval) line {
+	const most = 12
+	var out line
+	for i, a := range list {
+		if i == most {
+			return append(out, say(fmt.Sprintf(" and %d more", len(list)-most)))
+		}
+		if i > 0 {
+			out = append(out, say(", "))
+		}
+		out = append(out, user(a.By))
+		if a.For > 0 {
+			out = append(out, say(" for "+grant.FormatDuration(a.For)))
+		}
+		out = append(out, say(" at "), when(a.At))
+	}
+	return out
 }
 
 func lapseLine(g grant.Grant) line {
 	if g.Terms.Undecided <= 0 {
 		return nil
 	}
-	return ln("Without a decision it lapses at ", when(g.RequestedAt.Add(g.Terms.Undecided)), ".")
-}
-
-// facts is what was asked for and why.
-func (p *page) facts(g grant.Grant, reason int) {
-	p.para(
-		fact("Reason", typed(g.Reason, reason)),
-		fact("Ticket", typed(g.Ticket, grant.MaxTicket)),
-		fact("Cell", say(cell(g)+" · account "+tidy(string(g.Account), 20)+" · "+tidy(g.Region, 30))),
-		fact("SingleStore role", typedCode(string(g.Principal), 600)),
-	)
-}
-
-func fact(name string, s span) line {
-	if s.kind == words && s.text == "" {
-		return nil
-	}
-	return ln(bold(name+":"), " ", s)
-}
-
-// checks is what the read-only checks found: a count of what is well, and each
-// thing that is not, with what to do.
-func (p *page) checks(g grant.Grant, most int) {
-	r := g.Report
-	if r == nil {
-		p.para(ln(bold("Checks are running…"), " Their result appears here."))
-		return
-	}
-	count := map[grant.Level]int{}
-	for _, f := range r.Findings {
-		count[f.Level]++
-	}
-	var sum []string
-	for _, x := range []struct {
-		level grant.Level
-		name  string
-	}{{grant.OK, "ok"}, {grant.Blocks, "must be fixed"}, {grant.Unread, "unknown"}, {grant.Warning, "warning"}} {
-		if n := count[x.level]; n > 0 {
-			name := x.name
-			if x.level == grant.Warning && n > 1 {
-				name = "warnings"
-			}
-			sum = append(sum, fmt.Sprintf("%d %s", n, name))
-		}
-	}
-	if len(sum) == 0 {
-		sum = []string{"nothing was reported"}
-	}
-	lines := []line{ln(bold("Checks:"), " "+strings.Join(sum, ", ")+", at ", when(r.At))}
-	left := len(r.Findings) - count[grant.OK]
-	for _, x := range []struct {
-		level grant.Level
-		mark  string
-	}{{grant.Blocks, "✗ Must be fixed: "}, {grant.Unread, "? Unknown: "}, {grant.Warning, "! Warning: "}} {
-		for _, f := range r.Findings {
-			if f.Level != x.level || most == 0 {
-				continue
-			}
-			most--
-			left--
-			lines = append(lines, ln(x.mark, typed(f.Text, cardNote)))
-			if f.Remedy != "" {
-				lines = append(lines, ln("→ ", typed(f.Remedy, cardNote)))
-			}
-		}
-	}
-	if left > 0 {
-		lines = append(lines, ln(fmt.Sprintf("and %d more: ", left), code(showCommand(g))))
-	}
-	if count[grant.Blocks] > 0 && g.Phase == grant.Requested {
-		lines = append(lines, ln("Until that is fixed, opening stops at the check and changes nothing."))
-	}
-	p.para(lines...)
-}
-
-// plan is what approving does, to the letter.
-func (p *page) plan(g grant.Grant) {
-	r := g.Report
-	switch {
-	case r == nil:
-		return
-	case r.Statement == "":
-		p.para(ln(bold("What approving does:"), " the checks could not work it out, see above."))
-		return
-	}
-	lines := []line{ln(bold("What approving does"))}
-	if len(r.Logging) == 0 {
-		lines = append(lines, ln("1. Session logging stays as it is: on, to ", typedCode(r.LogGroup, 512)))
-	} else {
-		lines = append(lines, ln("1. Session logging changes for the whole region:"))
-		for i, l := range r.Logging {
-			if i == 6 {
-				lines = append(lines, ln(fmt.Sprintf("   and %d more: ", len(r.Logging)-i), code(showCommand(g))))
-				break
-			}
-			lines = append(lines, ln("   ", typed(l, cardNote)))
-		}
-	}
-	n := 2
-	if g.Terms.AWSEnforced {
-		lines = append(lines, ln("2. A hard stop in AWS: the role may do nothing after the end."))
-		n++
-	}
-	lines = append(lines, ln(fmt.Sprintf("%d. This statement joins the trust policy of ", n), typedCode(r.RoleName, 128), ":"))
-	p.para(lines...)
-	p.code(pretty(r.Statement))
-	d := grant.FormatDuration(g.Duration)
-	var end line
-	switch {
-	case g.Terms.AWSEnforced && strings.Contains(r.Statement, "<end>"):
-		end = ln(code("<end>"), " is "+d+" after opening. AWS itself refuses everything after it.")
-	case g.Terms.AWSEnforced:
-		end = ln("It ends " + d + " after opening. AWS itself refuses everything after that.")
-	default:
-		end = ln("It ends " + d + " after opening. The bot ends it: here, AWS is not told the end.")
-	}
-	var reach line
-	if r.InstanceID != "" {
-		reach = ln("SingleStore can then open a shell on ", typedCode(r.InstanceID, 40), named(r.InstanceName), ".")
-	}
-	p.more(end, reach)
-}
-
-func named(name string) span {
-	if name = tidy(name, 60); name != "" {
-		name = " (" + name + ")"
-	}
-	return say(name)
-}
-
-// pretty is a JSON object with a line for each of its fields, which is short
-// enough for a phone, or the text as it is. Not a character of it changes but
-// white space.
-func pretty(s string) string {
-	d := json.NewDecoder(strings.NewReader(s))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return s
-	}
-	var b strings.Builder
-	for d.More() {
-		if b.Len() > 0 {
-			b.WriteString(",")
-		}
-		from := d.InputOffset()
-		if _, err := d.Token(); err != nil {
-			return s
-		}
-		name := strings.TrimLeft(s[from:d.InputOffset()], ", \t\r\n")
-		var raw json.RawMessage
-		if d.Decode(&raw) != nil {
-			return s
-		}
-		var value bytes.Buffer
-		if json.Compact(&value, raw) != nil {
-			return s
-		}
-		b.WriteString("\n  " + name + ": " + value.String())
-	}
-	if _, err := d.Token(); err != nil || d.More() || b.Len() == 0 {
-		return s
-	}
-	return "{" + b.String() + "\n}"
+	return ln("Without a decision it lapses at ", when(g.Since().Add(g.Terms.Undecided)), ".")
 }
 
 func (p *page) opening(g grant.Grant) {
 	p.lead(
 		ln(bold("Opening access"), " for ", user(g.Requester), ": "+grant.FormatDuration(g.Duration)+", counted from when it is open."),
+		emergencyLine(g),
+		askedLine(g),
 		approvedLine(g),
 	)
 	p.trouble("What is wrong", g.OpenError)
 	p.steps(g, g.Opening)
 	p.more(ln("If it is not open by ", clock(g.DecidedAt.Add(grant.OpeningLimit)), ", it is given up and undone."))
-	p.press(newButton(g, ActionRevoke, "Revoke now", "danger", &question{
-		"Revoke " + g.ID.String() + " now?",
-		"This stops the opening on " + tidy(string(g.Cell), 40) + " and takes back what has been written so far.",
-		"Revoke now", "Let it open",
-	}))
+	p.press(p.revokeButton(g, "Revoke now"))
+	p.review(g)
 	p.facts(g, cardReason)
+	p.para(approvedAt(g))
 }
 
 func approvedLine(g grant.Grant) line {
 	if len(g.Approvals) == 0 {
 		return nil
 	}
-	return ln("Approved by ", approvers(g), ".")
+	return ln("Approved by ", approvers(g.Approvals), ".")
 }
 
-// trouble is what is wrong and what to do about it.
-func (p *page) trouble(name string, t *grant.Trouble) {
-	if t == nil {
-		return
+// approvedAt says when each approval came; the lead only names the people.
+func approvedAt(g grant.Grant) line {
+	if len(g.Approvals) == 0 {
+		return nil
 	}
-	p.para(
-		fact(name, typed(t.Text, 2*cardNote)),
-		fact("What to do", typed(t.Remedy, 2*cardNote)),
-	)
-}
-
-var stepNames = map[string]string{
-	grant.StepCheck:       "Check",
-	grant.StepLogging:     "Logging",
-	grant.StepHardStop:    "Hard stop",
-	grant.StepTrust:       "Trust",
-	grant.StepCredentials: "Credentials",
-	grant.StepSessions:    "Sessions",
-	grant.StepProof:       "Proof",
-}
-
-// steps is how far opening or closing has come: a mark and a word for each.
-func (p *page) steps(g grant.Grant, list []grant.Step) { p.para(stepLines(g, list)...) }
-
-func stepLines(g grant.Grant, list []grant.Step) []line {
-	given := len(list) > 0 && list[0].Name == grant.StepCheck && g.Phase != grant.Opening
-	var lines []line
-	for i, s := range list {
-		if i == 12 {
-			break
-		}
-		name := stepNames[s.Name]
-		if name == "" {
-			name = tidy(s.Name, 40)
-		}
-		mark, state := "○", "waiting"
-		switch s.State {
-		case grant.Waiting:
-		case grant.Running:
-			mark, state = "▸", "running"
-		case grant.Done:
-			mark, state = "✓", "done"
-		case grant.Failing:
-			mark, state = "✗", "trying again"
-			if given {
-				state = "failed"
-			}
-		}
-		l := ln(mark+" ", bold(name), ": "+state)
-		if s.Note != "" {
-			l = append(l, say(": "), typed(s.Note, cardNote))
-		}
-		lines = append(lines, l)
-	}
-	return lines
+	return append(ln(bold("Approved by"), " "), approvals(g.Approvals)...)
 }
 
 func (p *page) open(g grant.Grant) {
 	p.lead(
 		ln(bold("Open until "), until(g).inBold(), " for SingleStore Support."),
+		emergencyLine(g),
 		endLine(g),
-		ln("Asked for by ", user(g.Requester), approvedBy(g), "."),
+		askedBy(g),
+		askedLine(g),
 		sessionsLine(g),
 	)
 	p.drift(g)
-	next := ln(bold("Next:"), " paste this into ticket ", typed(g.Ticket, grant.MaxTicket), ", then press Mark as sent.")
-	buttons := []button{newButton(g, ActionMarkSent, "Mark as sent", "primary", nil)}
-	if !g.SentAt.IsZero() {
-		next = ln(bold("Support was told"), " by ", user(g.SentBy), " at ", when(g.SentAt), ", with this:")
-		buttons = nil
-	}
-	p.para(next)
+	p.extension(g)
+	p.para(tellSupport(g))
 	p.code(Confirmation(g))
-	p.press(append(buttons, revokeButton(g, "Revoke now"))...)
+	var buttons []button
+	if g.SentAt.IsZero() {
+		buttons = append(buttons, sentButton(g))
+	}
+	buttons = append(buttons, p.revokeButton(g, "Revoke now"))
+	if canExtend(g) {
+		buttons = append(buttons, extendButton(g))
+	}
+	p.press(buttons...)
+	p.review(g)
 	p.facts(g, cardReason)
+	p.para(append([]line{approvedAt(g)}, extendedLines(g)...)...)
 	p.access(g)
 }
 
-func approvedBy(g grant.Grant) line {
-	if len(g.Approvals) == 0 {
+// tellSupport says what Support knows, and what is left to tell them. The text
+// for them follows.
+func tellSupport(g grant.Grant) line {
+	if g.SentAt.IsZero() {
+		return ln(bold("Next:"), " paste this into ticket ", typed(g.Ticket, grant.MaxTicket), ", then press Mark as sent.")
+	}
+	told := ln(bold("Support was told"), " by ", user(g.SentBy), " at ", when(g.SentAt))
+	if n := len(g.Extensions); n > 0 && g.SentAt.Before(g.Extensions[n-1].At) {
+		return append(told, ln(", but not of the later end. ", bold("Next:"), " paste this into ticket ", typed(g.Ticket, grant.MaxTicket), ".")...)
+	}
+	return append(told, say(", with this:"))
+}
+
+// askedBy names who asked and who approved. Of an emergency that nobody approved
+// its own line says it.
+func askedBy(g grant.Grant) line {
+	l := ln("Asked for by ", user(g.Requester))
+	switch {
+	case len(g.Approvals) > 0:
+		l = append(l, ln(", approved by ", approvers(g.Approvals))...)
+	case g.Emergency:
 		return nil
 	}
-	return ln(", approved by ", approvers(g))
+	return append(l, say("."))
 }
 
 func endLine(g grant.Grant) line {
@@ -407,41 +244,6 @@ func endLine(g grant.Grant) line {
 		return ln("The bot ends it then; here, AWS is not told the end.")
 	}
 	return ln("After that AWS itself refuses SingleStore, even without this bot.")
-}
-
-// access is what was changed in AWS.
-func (p *page) access(g grant.Grant) {
-	a := g.Access
-	if a == nil {
-		return
-	}
-	p.para(
-		ln(bold("In AWS:"), " statement ", code(g.ID.Sid()), " on ", typedCode(a.RoleName, 128)),
-		fact("Instance", typedCode(a.InstanceID, 40)),
-		fact("Session logs", typedCode(a.LogGroup, 512)),
-	)
-}
-
-func revokeButton(g grant.Grant, label string) button {
-	text := "This ends SingleStore's access to " + tidy(string(g.Cell), 40) + " now: its trust goes, every credential of the role issued until now is refused, and open shells are ended. More access needs a new request."
-	return newButton(g, ActionRevoke, label, "danger", &question{"Revoke " + g.ID.String() + " now?", text, "Revoke now", "Keep it open"})
-}
-
-// question is what a button asks before it does something that cannot be undone.
-type question struct{ title, text, yes, no string }
-
-func newButton(g grant.Grant, action, label, style string, q *question) button {
-	b := button{Type: "button", ActionID: action, Text: plainText(clip(label, maxButton)), Value: g.Token, Style: style}
-	if q != nil {
-		b.Confirm = &confirm{
-			Title: plainText(clip(q.title, maxTitle)), Text: plainText(clip(q.text, maxConfirm)),
-			Confirm: plainText(q.yes), Deny: plainText(q.no),
-		}
-		if style == "danger" {
-			b.Confirm.Style = style
-		}
-	}
-	return b
 }
 
 // Confirmation is the text for SingleStore Support: complete, and plain enough
@@ -475,7 +277,7 @@ func Confirmation(g grant.Grant) string {
 
 func (p *page) closing(g grant.Grant) {
 	e := ending(g)
-	lines := []line{ln(bold("Access is being taken away"), " since ", when(e.Since), ": ", why(e), ".")}
+	lines := []line{ln(bold("Access is being taken away"), " since ", when(e.Since), ": ", why(e, cardReason), "."), emergencyLine(g)}
 	switch {
 	case e.Failing > 0:
 		lines = append(lines, ln("A step is failing. It is tried again until AWS shows that nothing is left."))
@@ -491,150 +293,19 @@ func (p *page) closing(g grant.Grant) {
 	p.trouble("Why it could not be opened", g.OpenError)
 	p.steps(g, e.Steps)
 	p.still(e)
+	p.review(g)
 	p.facts(g, cardReason)
-}
-
-func ending(g grant.Grant) grant.Ending {
-	if g.Ending == nil {
-		return grant.Ending{}
-	}
-	return *g.Ending
-}
-
-// why says why a grant was ended. The core writes "revoked by @U…", and behind
-// it what was typed.
-func why(e grant.Ending) line {
-	for _, name := range []string{"@" + string(e.By.User), e.By.String()} {
-		if rest, ok := strings.CutPrefix(e.Why, "revoked by "+name); ok && e.By.Kind != grant.Bot && (rest == "" || rest[0] == ':') {
-			return ln("revoked by ", actor(e.By), typed(strings.TrimRight(rest, "."), cardReason))
-		}
-	}
-	if e.Why == "" {
-		return ln("for a reason that was not kept")
-	}
-	return ln(typed(strings.TrimRight(e.Why, "."), cardReason))
-}
-
-// still says that other grants keep the same role trusted.
-func (p *page) still(e grant.Ending) {
-	if len(e.StillTrusted) == 0 {
-		return
-	}
-	p.para(ln(bold("Still trusted:"), " the same SingleStore role has access under "+ids(e.StillTrusted)+", so its credentials and shells are left alone until that ends."))
-}
-
-func ids(list []grant.ID) string {
-	const most = 8
-	var names []string
-	for i, id := range list {
-		if i == most {
-			names = append(names, fmt.Sprintf("%d more", len(list)-most))
-			break
-		}
-		names = append(names, id.String())
-	}
-	if n := len(names); n > 1 {
-		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
-	}
-	return strings.Join(names, "")
+	p.para(append([]line{askedLine(g), approvedAt(g)}, extendedLines(g)...)...)
 }
 
 func (p *page) ended(g grant.Grant) {
-	p.lead(proofLead(g)...)
+	p.lead(append(proofLead(g), emergencyLine(g))...)
+	p.review(g)
 	p.trouble("Why it could not be opened", g.OpenError)
 	p.para(proofLines(g)...)
 	p.still(ending(g))
 	p.para(whoLines(g)...)
 	p.facts(g, cardReason)
-}
-
-// proofLead says in a sentence what has been proven.
-func proofLead(g grant.Grant) []line {
-	e := ending(g)
-	switch {
-	case !g.Touched:
-		return []line{
-			ln(bold("Closed "), when(g.ClosedAt).inBold(), bold(": it was never opened.")),
-			ln("The role's trust was not touched, and AWS shows that nothing of " + g.ID.String() + " is left."),
-		}
-	case len(e.StillTrusted) > 0:
-		return []line{
-			ln(bold("Closed "), when(g.ClosedAt).inBold(), bold(", as far as "+g.ID.String()+" goes.")),
-			ln("Its own statement is gone. The SingleStore role is still trusted under " + ids(e.StillTrusted) + "."),
-		}
-	default:
-		return []line{
-			ln(bold("Closed "), when(g.ClosedAt).inBold(), bold(", and proven.")),
-			ln("AWS shows no trust, no usable credentials and no live shell."),
-		}
-	}
-}
-
-// proofLines is the proof in short, one line for each thing that was read back.
-func proofLines(g grant.Grant) []line {
-	e := ending(g)
-	var lines []line
-	if !g.Touched {
-		return lines
-	}
-	trust := ln("✓ ", bold("Trust:"), " statement ", code(g.ID.Sid()), " is gone")
-	if !e.TrustGoneAt.IsZero() {
-		trust = append(trust, say(" since "), exact(e.TrustGoneAt))
-	}
-	lines = append(lines, trust)
-	if len(e.StillTrusted) == 0 {
-		if !e.CutOff.IsZero() {
-			lines = append(lines, ln("✓ ", bold("Credentials:"), " all issued before ", exact(e.CutOff), " are refused"))
-		} else if s := stepNote(e, grant.StepCredentials); s != "" {
-			lines = append(lines, ln("✓ ", bold("Credentials:"), " ", typed(s, cardNote)))
-		}
-		switch n := len(e.Ended); {
-		case n > 0:
-			lines = append(lines, ln("✓ ", bold("Sessions:"), fmt.Sprintf(" %d ended, none left", n)))
-		case e.Empty > 0:
-			lines = append(lines, ln("✓ ", bold("Sessions:"), " none was live"))
-		default:
-			if s := stepNote(e, grant.StepSessions); s != "" {
-				lines = append(lines, ln("✓ ", bold("Sessions:"), " ", typed(s, cardNote)))
-			}
-		}
-	}
-	if d := g.ClosedAt.Sub(e.Since); !e.Since.IsZero() && d >= 0 {
-		lines = append(lines, ln(bold("Taken away"), " in "+grant.FormatDuration(d)+openFor(g, e)))
-	}
-	if g.OpenedAt.IsZero() {
-		lines = append(lines, ln("Opening did not finish. Trust may have been written, so all of it was taken away all the same."))
-	}
-	return lines
-}
-
-func openFor(g grant.Grant, e grant.Ending) string {
-	end := e.TrustGoneAt
-	if g.OpenedAt.IsZero() || end.Before(g.OpenedAt) {
-		return ""
-	}
-	return "; it had been open for " + grant.FormatDuration(end.Sub(g.OpenedAt))
-}
-
-func stepNote(e grant.Ending, name string) string {
-	for _, s := range e.Steps {
-		if s.Name == name {
-			return s.Note
-		}
-	}
-	return ""
-}
-
-// whoLines says who did what.
-func whoLines(g grant.Grant) []line {
-	lines := []line{ln(bold("Asked for by"), " ", user(g.Requester), " for "+grant.FormatDuration(g.Duration))}
-	if len(g.Approvals) > 0 {
-		lines = append(lines, ln(bold("Approved by"), " ", approvers(g)))
-	}
-	if e := ending(g); e.Why != "" {
-		lines = append(lines, ln(bold("Ended:"), " ", why(e)))
-	}
-	return lines
 }
 
 // refusedRequest is a request that was denied, withdrawn or lapsed.
@@ -652,11 +323,12 @@ func (p *page) refusedRequest(g grant.Grant) {
 	}
 	p.lead(
 		first,
-		ln(user(g.Requester), " had asked for "+grant.FormatDuration(g.Duration)+". Nothing was changed in AWS."),
+		ln(user(g.Requester), " had asked for "+grant.FormatDuration(max(g.Asked, g.Duration))+". Nothing was changed in AWS."),
+		emergencyLine(g),
 	)
 	p.para(fact("Why", typed(g.Why, cardReason)))
 	if len(g.Approvals) > 0 {
-		p.para(ln(bold("Approved until then by"), " ", approvers(g)))
+		p.para(append(ln(bold("Approved until then by"), " "), approvals(g.Approvals)...))
 	}
 	p.facts(g, cardReason)
 }

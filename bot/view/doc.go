@@ -1,8 +1,10 @@
-// Package view turns grants into Slack messages: the card, the messages in its
-// thread, and the answers to commands. It is pure.
+// Package view turns grants into what Slack shows: the card, the messages in its
+// thread, the answers to commands, the forms and the home tab. It is pure.
 //
 // It never does I/O, reads no clock (now is an argument), decides nothing, and
-// keeps nothing. Buttons carry the grant's opaque token and no other state.
+// keeps nothing. Buttons and forms carry the grant's opaque token and no other
+// state, but for the name of the question that they answer: the number of an
+// extension, the redirection of the logs.
 //
 // Invariants, each held by a test:
 //
@@ -17,6 +19,10 @@
 //   - The word closed is said of no grant that is not proven closed.
 //   - A card shows the buttons that work in its phase, and no others. It changes
 //     only with its grant.
+//   - Buttons that act at once come before those that open a form, whose labels
+//     end in dots and begin as theirs do.
+//   - No button stands without the words that it is about, however little room is
+//     left.
 //   - A step, a check or a phase is always told in words too, never by a mark or
 //     a colour alone.
 //
@@ -33,7 +39,12 @@
 //     of rich text, and every byte of a foreign name in them is encoded.
 //   - What CloudTrail shows is always said with what it cannot show.
 //   - Reminders carry the button that they speak of; pressed too late it answers
-//     who ended the grant and when.
+//     who ended the grant and when. Those that decide are only on the card, beside
+//     the checks and the plan, and in the home tab, with both in short.
+//   - An emergency names every approver, people as well as groups; anything else
+//     names the groups, where there are any.
+//   - Reminders that come late together are one message: the newest state of each,
+//     in a line.
 //
 // # The card in each phase
 //
@@ -71,7 +82,7 @@
 //	`<end>` is 4 h after opening. AWS itself refuses everything after it.
 //	SingleStore can then open a shell on `i-0a1b2c3d4e5f60718` (Privileged access instance).
 //
-//	[ Approve 4 h ] [ Deny … ] [ Withdraw ]
+//	[ Approve 4 h ] [ Deny … ] [ Withdraw ] [ Approve for less… ] [ Deny with a reason… ]
 //
 //	BG-7 · Opening · helios-prod
 //	============================
@@ -91,6 +102,8 @@
 //	Ticket: 48213
 //	Cell: helios-prod · account 444455556666 · us-east-1
 //	SingleStore role: `arn:aws:iam::111122223333:role/support`
+//
+//	Approved by @U0BEN at 2026-11-23 14:37 UTC, @U0EVA at 2026-11-23 14:38 UTC
 //
 //	BG-7 · Open until 18:38 UTC · helios-prod
 //	=========================================
@@ -114,12 +127,55 @@
 //	    AWS may need up to a minute to accept the role.
 //	    Sessions are logged. Please tell us as soon as you are done.
 //
+//	[ Mark as sent ] [ Revoke now … ] [ Extend… ]
+//
+//	Reason: stuck node pool
+//	Ticket: 48213
+//	Cell: helios-prod · account 444455556666 · us-east-1
+//	SingleStore role: `arn:aws:iam::111122223333:role/support`
+//
+//	Approved by @U0BEN at 2026-11-23 14:37 UTC, @U0EVA at 2026-11-23 14:38 UTC
+//
+//	In AWS: statement `BreakglassBG7` on `ssm-access-from-other-accounts-helios-prod`
+//	Instance: `i-0a1b2c3d4e5f60718`
+//	Session logs: `/aws/ssm/helios-prod/cluster`
+//
+//	BG-7 · Open until 18:38 UTC · helios-prod
+//	=========================================
+//
+//	Open until 2026-11-23 18:38 UTC for SingleStore Support.
+//	After that AWS itself refuses SingleStore, even without this bot.
+//	Asked for by @U0ANA, approved by @U0BEN, @U0EVA.
+//
+//	More time? @U0ANA asks for 2 h more, until 2026-11-23 20:38 UTC.
+//	Approvals: 0 of 2. The one of @U0ANA does not count.
+//	Without a decision the end stays as it is.
+//
+//	[ Approve 2 h more ] [ Deny more time ]
+//
+//	Next: paste this into ticket 48213, then press Mark as sent.
+//	    Privileged access is granted for ticket 48213.
+//
+//	    BYOC cell: helios-prod
+//	    AWS account: 444455556666
+//	    Region: us-east-1
+//	    Role to assume: arn:aws:iam::444455556666:role/ssm-access-from-other-accounts-helios-prod
+//	    Role that may assume it: arn:aws:iam::111122223333:role/support
+//	    Privileged access instance: i-0a1b2c3d4e5f60718
+//	    Valid until: 2026-11-23 18:38:07 UTC
+//	    Our reference: BG-7
+//
+//	    AWS may need up to a minute to accept the role.
+//	    Sessions are logged. Please tell us as soon as you are done.
+//
 //	[ Mark as sent ] [ Revoke now … ]
 //
 //	Reason: stuck node pool
 //	Ticket: 48213
 //	Cell: helios-prod · account 444455556666 · us-east-1
 //	SingleStore role: `arn:aws:iam::111122223333:role/support`
+//
+//	Approved by @U0BEN at 2026-11-23 14:37 UTC, @U0EVA at 2026-11-23 14:38 UTC
 //
 //	In AWS: statement `BreakglassBG7` on `ssm-access-from-other-accounts-helios-prod`
 //	Instance: `i-0a1b2c3d4e5f60718`
@@ -141,6 +197,8 @@
 //	Cell: helios-prod · account 444455556666 · us-east-1
 //	SingleStore role: `arn:aws:iam::111122223333:role/support`
 //
+//	Approved by @U0BEN at 2026-11-23 14:37 UTC, @U0EVA at 2026-11-23 14:38 UTC
+//
 //	BG-7 · Closed · helios-prod
 //	===========================
 //
@@ -153,10 +211,34 @@
 //	Taken away in 1 min 5 s; it had been open for 1 h 3 min 5 s
 //
 //	Asked for by @U0ANA for 4 h
-//	Approved by @U0BEN, @U0EVA
+//	Approved by @U0BEN at 2026-11-23 14:37 UTC, @U0EVA at 2026-11-23 14:38 UTC
 //	Ended: revoked by @U0BEN: Support is done
 //
 //	Reason: stuck node pool
+//	Ticket: 48213
+//	Cell: helios-prod · account 444455556666 · us-east-1
+//	SingleStore role: `arn:aws:iam::111122223333:role/support`
+//
+//	BG-7 · Closed · helios-prod · emergency
+//	=======================================
+//
+//	Closed 2026-11-23 15:37 UTC, and proven.
+//	AWS shows no trust, no usable credentials and no live shell.
+//	Emergency: opened without approval by @U0ANA.
+//
+//	Review owed: an approver other than @U0ANA looks at what was done and why, then presses Sign review.
+//
+//	[ Sign review … ]
+//
+//	✓ Trust: statement `BreakglassBG7` is gone since 2026-11-23 15:36:11 UTC
+//	✓ Credentials: all issued before 2026-11-23 15:37:41 UTC are refused
+//	✓ Sessions: 2 ended, none left
+//	Taken away in 1 min 5 s; it had been open for 1 h 5 s
+//
+//	Asked for by @U0ANA for 4 h
+//	Ended: revoked by @U0BEN: Support is done
+//
+//	Reason: database down, no approver awake
 //	Ticket: 48213
 //	Cell: helios-prod · account 444455556666 · us-east-1
 //	SingleStore role: `arn:aws:iam::111122223333:role/support`

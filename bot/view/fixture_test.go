@@ -248,10 +248,59 @@ func (s *tale) neverOpened() *tale {
 	})
 }
 
+func throttled() *grant.Trouble {
+	return &grant.Trouble{Kind: grant.Again, Step: grant.StepHardStop, Text: "AWS is limiting the number of calls (Throttling).", Remedy: "Nothing: it is tried again."}
+}
+
+func gone() *grant.Trouble {
+	return &grant.Trouble{Kind: grant.Refused, Step: grant.StepTrust, Text: "The statement BreakglassBG7 is no longer in the trust policy.", Remedy: "Find out who took it out, then ask for new access."}
+}
+
+func replan() grant.Event {
+	return grant.Replanned{Trouble: grant.Trouble{
+		Kind: grant.Changed, Step: grant.StepCheck, Text: "The instance is i-0fedcba9876543210 now, but " + box + " was shown when this was approved. Nothing was opened.",
+		Remedy: "Look at the card: it shows what would happen now, and needs approval again.",
+	}}
+}
+
+// emergency begins as an emergency, which opens at once.
+func emergency(t *testing.T) *tale {
+	t.Helper()
+	s := &tale{t: t, g: grant.Grant{ID: 7}, now: start}
+	s.event(grant.Request{
+		By: grant.Actor{Kind: grant.Person, User: ana, Requester: true, Emergency: true}, Token: "TOKENOFBG7",
+		Cell: "helios-prod", Account: "444455556666", Region: "us-east-1",
+		Principal: "arn:aws:iam::111122223333:role/support", Ticket: "48213", Reason: "database down, no approver awake",
+		Duration: 4 * time.Hour, Terms: terms(), Emergency: true,
+	})
+	return s
+}
+
+func (s *tale) signed() *tale {
+	return s.after(5 * time.Minute).event(grant.Sign{By: approver(eva)})
+}
+
+func (s *tale) moreTime() *tale {
+	return s.after(time.Hour).event(grant.Extend{By: grant.Actor{Kind: grant.Person, User: ana, Requester: true}, For: 2 * time.Hour})
+}
+
+func (s *tale) moreApproved() *tale {
+	n := s.g.Extension.N
+	s.after(time.Minute).event(grant.ApproveExtension{By: approver(ben), N: n})
+	return s.after(time.Minute).event(grant.ApproveExtension{By: approver(eva), N: n})
+}
+
+func (s *tale) moreDone() *tale {
+	a := *s.g.Access
+	a.At, a.End = s.now, s.g.Extension.Until
+	return s.after(2 * time.Second).event(grant.ExtendDone{Access: a})
+}
+
 // scene is a grant at a moment that a reader may see.
 type scene struct {
-	name string
-	tale *tale
+	name   string
+	tale   *tale
+	others []grant.Grant
 }
 
 // scenes are grants in every phase and in its more interesting states.
@@ -262,9 +311,7 @@ func scenes(t *testing.T) []scene {
 	bot := begin(t)
 	bot.g.Terms.AWSEnforced = false
 	again := begin(t).checked().approved().half()
-	again.after(time.Second).event(grant.OpenDelayed{Wait: 2 * time.Second, Trouble: grant.Trouble{
-		Kind: grant.Again, Step: grant.StepHardStop, Text: "AWS is limiting the number of calls (Throttling).", Remedy: "Nothing: it is tried again.",
-	}})
+	again.after(time.Second).event(grant.OpenDelayed{Wait: 2 * time.Second, Trouble: *throttled()})
 	still := begin(t).checked().approved().half().opened().revoked()
 	still.round(grant.Round{
 		Trust:       grant.Outcome{Done: true, Note: "statement BreakglassBG7 is gone"},
@@ -272,31 +319,92 @@ func scenes(t *testing.T) []scene {
 		Sessions:    grant.Outcome{Done: true, Skipped: true, Note: "BG-9 keeps them"},
 		Removed:     []string{"statement BreakglassBG7"}, StillTrusted: []grant.ID{9},
 	})
+	redirect := begin(t).checked()
+	redirect.g.Report.Logging = []string{"cloudWatchLogGroupName: /aws/ssm/other/cluster → " + logs}
+	redirect.g.Report.Redirect = &grant.Redirect{From: "/aws/ssm/other/cluster", To: logs}
+	replanned := begin(t).checked().approved()
+	replanned.step(grant.StepCheck, grant.Running, "").event(replan()).checked()
+	overlap := begin(t).checked().approved().half().opened()
+	beside := overlap.g
+	beside.ID, beside.Principal = 9, "arn:aws:iam::111122223333:role/on-call"
+	late := begin(t).checked().approved().half().opened().sent().visited()
+	late.looked(func(x *grant.Sighting) {
+		x.Sessions, x.Logged = []grant.Session{session(kim, "kim@singlestore", late.now)}, []string{kim}
+	})
+	removal := func() *tale {
+		s := &tale{t: t, g: grant.Grant{ID: 12}, now: start}
+		x := strays(t).Strays[0]
+		return s.event(grant.Remove{
+			By: approver(ben), Token: "TOKENOFBG12", Cell: "helios-prod", Account: "444455556666", Region: "us-east-1",
+			Stray: x, Terms: terms(),
+		})
+	}
+	round := grant.Round{
+		Trust:       grant.Outcome{Done: true, Note: "removed it"},
+		Credentials: grant.Outcome{Done: true}, CutOff: start.Add(35 * time.Second),
+		Sessions: grant.Outcome{Done: true},
+		Removed:  []string{"arn:aws:iam::111122223333:role/support from statement LetThemIn"},
+	}
+	less := begin(t).checked().after(time.Minute).event(grant.Approve{By: approver(ben), For: 2 * time.Hour})
+	lessOpen := begin(t).checked().after(time.Minute).event(grant.Approve{By: approver(ben), For: 2 * time.Hour})
+	lessOpen.after(30 * time.Second).event(grant.Approve{By: approver(eva)}).half().opened()
+	extended := begin(t).checked().approved().half().opened().sent().looked(nil).moreTime().moreApproved().moreDone()
+	tryingAgain := begin(t).checked().approved().half().opened().sent().moreTime().moreApproved()
+	tryingAgain.after(time.Second).event(grant.ExtendDelayed{Trouble: *throttled(), Wait: time.Minute})
+	failed := begin(t).checked().approved().half().opened().sent().moreTime().moreApproved()
+	failed.after(time.Second).event(grant.ExtendFailed{Trouble: *gone()})
+	asksAgain := begin(t).checked().approved().half().opened().sent().moreTime().moreApproved().moreDone().moreTime()
 	return []scene{
-		{"requested", begin(t).checked()},
-		{"requested_unchecked", single},
-		{"requested_blocked", begin(t).blocked()},
-		{"requested_half_approved", begin(t).checked().after(time.Minute).event(grant.Approve{By: approver(ben)})},
-		{"requested_bot_enforced", bot.checked()},
-		{"opening", begin(t).checked().approved().half()},
-		{"opening_trying_again", again},
-		{"open", begin(t).checked().approved().half().opened()},
-		{"open_sent", begin(t).checked().approved().half().opened().sent()},
-		{"open_nobody", begin(t).checked().approved().half().opened().looked(nil)},
-		{"open_unread", begin(t).checked().approved().half().opened().event(grant.Watched{})},
-		{"open_watched", begin(t).checked().approved().half().opened().sent().visited()},
-		{"closing", begin(t).checked().approved().half().opened().sent().revoked().firstRound()},
-		{"closing_stuck", begin(t).checked().approved().half().opened().sent().revoked().stuck()},
-		{"closing_failed", begin(t).checked().approved().failed()},
-		{"closed", begin(t).checked().approved().half().opened().sent().revoked().firstRound().proven()},
-		{"closed_watched", begin(t).checked().approved().half().opened().sent().visited().revoked().firstRound().proven()},
-		{"closed_nobody", begin(t).checked().approved().half().opened().sent().looked(nil).revoked().firstRound().proven()},
-		{"closed_never_opened", begin(t).checked().approved().failed().neverOpened()},
-		{"closed_still_trusted", still},
-		{"denied", begin(t).checked().after(time.Minute).event(grant.Deny{By: approver(eva), Why: "wrong cell, see the ticket"})},
-		{"withdrawn", begin(t).checked().after(time.Minute).event(grant.Withdraw{By: grant.Actor{Kind: grant.Person, User: ana}})},
-		{"withdrawn_operator", begin(t).checked().after(time.Minute).event(grant.Revoke{By: grant.Actor{Kind: grant.Operator, Name: "root"}})},
-		{"lapsed", begin(t).checked().after(time.Hour).event(grant.LapseDue{})},
+		{"requested_less", less, nil},
+		{"open_less", lessOpen, nil},
+		{"open_more_asked", begin(t).checked().approved().half().opened().moreTime(), nil},
+		{"open_more_half", begin(t).checked().approved().half().opened().moreTime().after(time.Minute).event(grant.ApproveExtension{By: approver(ben), N: 1}), nil},
+		{"open_more_approved", begin(t).checked().approved().half().opened().sent().moreTime().moreApproved(), nil},
+		{"open_more_trying_again", tryingAgain, nil},
+		{"open_more_failed", failed, nil},
+		{"open_more_denied", begin(t).checked().approved().half().opened().moreTime().after(time.Minute).event(grant.DenyExtension{By: approver(eva), N: 1}), nil},
+		{"open_more_taken_back", begin(t).checked().approved().half().opened().moreTime().after(time.Minute).event(grant.DenyExtension{By: grant.Actor{Kind: grant.Person, User: ana}, N: 1}), nil},
+		{"open_extended", extended, nil},
+		{"open_extended_more_asked", asksAgain, nil},
+		{"closed_extended", begin(t).checked().approved().half().opened().sent().moreTime().moreApproved().moreDone().revoked().firstRound().proven(), nil},
+		{"emergency_opening", emergency(t).half(), nil},
+		{"emergency_open", emergency(t).half().opened(), nil},
+		{"emergency_open_signed", emergency(t).half().opened().signed(), nil},
+		{"emergency_closing", emergency(t).half().opened().revoked().firstRound(), nil},
+		{"emergency_closed", emergency(t).half().opened().revoked().firstRound().proven(), nil},
+		{"emergency_closed_signed", emergency(t).half().opened().revoked().firstRound().proven().signed(), nil},
+		{"emergency_closed_never_opened", emergency(t).failed().neverOpened(), nil},
+		{"emergency_requested", emergency(t).event(replan()).checked(), nil},
+		{"requested_redirect", redirect, nil},
+		{"requested_again", replanned, nil},
+		{"open_overlap", overlap, []grant.Grant{beside}},
+		{"open_logged_late", late, nil},
+		{"closing_removal", removal().round(round), nil},
+		{"closed_removal", removal().round(round).proven(), nil},
+		{"requested", begin(t).checked(), nil},
+		{"requested_unchecked", single, nil},
+		{"requested_blocked", begin(t).blocked(), nil},
+		{"requested_half_approved", begin(t).checked().after(time.Minute).event(grant.Approve{By: approver(ben)}), nil},
+		{"requested_bot_enforced", bot.checked(), nil},
+		{"opening", begin(t).checked().approved().half(), nil},
+		{"opening_trying_again", again, nil},
+		{"open", begin(t).checked().approved().half().opened(), nil},
+		{"open_sent", begin(t).checked().approved().half().opened().sent(), nil},
+		{"open_nobody", begin(t).checked().approved().half().opened().looked(nil), nil},
+		{"open_unread", begin(t).checked().approved().half().opened().event(grant.Watched{}), nil},
+		{"open_watched", begin(t).checked().approved().half().opened().sent().visited(), nil},
+		{"closing", begin(t).checked().approved().half().opened().sent().revoked().firstRound(), nil},
+		{"closing_stuck", begin(t).checked().approved().half().opened().sent().revoked().stuck(), nil},
+		{"closing_failed", begin(t).checked().approved().failed(), nil},
+		{"closed", begin(t).checked().approved().half().opened().sent().revoked().firstRound().proven(), nil},
+		{"closed_watched", begin(t).checked().approved().half().opened().sent().visited().revoked().firstRound().proven(), nil},
+		{"closed_nobody", begin(t).checked().approved().half().opened().sent().looked(nil).revoked().firstRound().proven(), nil},
+		{"closed_never_opened", begin(t).checked().approved().failed().neverOpened(), nil},
+		{"closed_still_trusted", still, nil},
+		{"denied", begin(t).checked().after(time.Minute).event(grant.Deny{By: approver(eva), Why: "wrong cell, see the ticket"}), nil},
+		{"withdrawn", begin(t).checked().after(time.Minute).event(grant.Withdraw{By: grant.Actor{Kind: grant.Person, User: ana}}), nil},
+		{"withdrawn_operator", begin(t).checked().after(time.Minute).event(grant.Revoke{By: grant.Actor{Kind: grant.Operator, Name: "root"}}), nil},
+		{"lapsed", begin(t).checked().after(time.Hour).event(grant.LapseDue{}), nil},
 	}
 }
 

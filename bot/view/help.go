@@ -19,12 +19,13 @@ type Command struct {
 var Commands = []Command{
 	{
 		Name:  "grant",
-		Usage: "grant cell=NAME arn=ARN ticket=NUMBER for=4h reason=WHY",
+		Usage: "grant [cell=NAME arn=ARN ticket=NUMBER for=4h reason=WHY]",
 		Does:  "asks for access for SingleStore Support; the approvers get a card",
 		Who:   "requesters",
 		Example: "grant cell=helios-prod arn=arn:aws:iam::111122223333:role/support " +
 			"ticket=48213 for=4h reason=stuck node pool",
 		Notes: []string{
+			"Alone: opens a form.",
 			"cell: may be left out where there is only one.",
 			"arn: the SingleStore role, as the ticket names it.",
 			"for: 45s, 90m, 4h, 1h30m, 2d. May be left out where there is a default.",
@@ -46,6 +47,32 @@ var Commands = []Command{
 		},
 	},
 	{
+		Name:    "extend",
+		Usage:   "extend ID DURATION",
+		Does:    "asks for more time on an open grant; it needs approval like a request",
+		Who:     "requesters",
+		Example: "extend BG-7 2h",
+		Notes: []string{
+			"The duration is added to the end: 45s, 90m, 2h, 1h30m.",
+			"Approvers decide on the card. Until then the end stays as it is.",
+			"To take it back: Deny more time on the card. To end access sooner: revoke.",
+		},
+	},
+	{
+		Name:  "emergency",
+		Usage: "emergency [cell=NAME arn=ARN ticket=NUMBER for=1h reason=WHY]",
+		Does:  "opens access at once, without approval; everybody is told, and it owes a review",
+		Who:   "emergency people, where configured",
+		Example: "emergency cell=helios-prod arn=arn:aws:iam::111122223333:role/support " +
+			"ticket=48213 for=1h reason=database down, no approver awake",
+		Notes: []string{
+			"Alone: opens a form. The words are those of grant.",
+			"Checks, logging and the end are as for any grant; only the approval is left out.",
+			"Every approver and the channel are told at once.",
+			"An approver other than you has to sign its review; it is asked for until then.",
+		},
+	},
+	{
 		Name:    "status",
 		Usage:   "status",
 		Does:    "lists everything open, opening, closing or waiting, with the time left",
@@ -60,6 +87,22 @@ var Commands = []Command{
 		Who:     "everyone",
 		Example: "show BG-7",
 		Notes:   []string{"BG-7, bg-7 and 7 are the same."},
+	},
+	{
+		Name:    "history",
+		Usage:   "history [CELL] [N]",
+		Does:    "lists the last that ended, 10 or N of them",
+		Who:     "everyone",
+		Example: "history helios-prod 5",
+		Notes:   []string{"Alone: of all cells. The story of one: show."},
+	},
+	{
+		Name:    "check",
+		Usage:   "check [CELL]",
+		Does:    "looks whether access could be opened, and says what to do where not; changes nothing",
+		Who:     "everyone",
+		Example: "check helios-prod",
+		Notes:   []string{"Alone: every cell. The answer takes some seconds."},
 	},
 	{
 		Name:    "help",
@@ -135,8 +178,12 @@ func upper(s string) string {
 var meant = map[string]string{
 	"access": "grant", "ask": "grant", "new": "grant", "open": "grant", "request": "grant",
 	"cancel": "revoke", "close": "revoke", "end": "revoke", "kill": "revoke", "remove": "revoke", "stop": "revoke", "withdraw": "revoke",
+	"more": "extend", "longer": "extend", "prolong": "extend", "renew": "extend", "time": "extend",
+	"panic": "emergency", "sos": "emergency", "urgent": "emergency", "911": "emergency", "112": "emergency",
 	"list": "status", "ls": "status", "what": "status",
 	"describe": "show", "get": "show", "info": "show", "story": "show", "view": "show",
+	"audit": "history", "ended": "history", "last": "history", "log": "history", "logs": "history", "old": "history", "past": "history",
+	"diagnose": "check", "doctor": "check", "test": "check", "verify": "check",
 	"?": "help", "-h": "help", "--help": "help", "usage": "help",
 }
 

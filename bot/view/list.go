@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,8 +10,9 @@ import (
 	"breakglass/store/grant"
 )
 
-// Status is everything that is open, opening, closing or waiting.
-func Status(live []grant.Grant, now time.Time) Message {
+// Status is everything that is open, opening, closing or waiting, and trust that
+// none of it explains.
+func Status(live []grant.Grant, guards []grant.Guard, now time.Time) Message {
 	const most = 25
 	order := []grant.Phase{grant.Open, grant.Opening, grant.Closing, grant.Requested}
 	names := []string{"open", "opening", "closing", "waiting for a decision"}
@@ -23,12 +25,7 @@ func Status(live []grant.Grant, now time.Time) Message {
 				some = append(some, g)
 			}
 		}
-		slices.SortStableFunc(some, func(a, b grant.Grant) int {
-			if c := a.End.Compare(b.End); c != 0 {
-				return c
-			}
-			return int(min(max(int64(a.ID)-int64(b.ID), -1), 1)) //nolint:gosec // ids are small
-		})
+		slices.SortStableFunc(some, soonest)
 		if n := len(some); n > 0 {
 			sum = append(sum, fmt.Sprintf("%d %s", n, names[i]))
 		}
@@ -37,6 +34,7 @@ func Status(live []grant.Grant, now time.Time) Message {
 	p := &page{rest: "/breakglass show ID"}
 	if len(list) == 0 {
 		p.lead(ln(bold("Nothing is open, and nothing is waiting.")))
+		p.strays(guards, live)
 		p.para(ln("To ask for access: ", code(example("grant"))))
 		return p.message()
 	}
@@ -48,6 +46,7 @@ func Status(live []grant.Grant, now time.Time) Message {
 		}
 		p.para(standing(g, now)...)
 	}
+	p.strays(guards, live)
 	first := list[0]
 	if first.Phase == grant.Open || first.Phase == grant.Opening {
 		p.para(ln("To end one: ", code("/breakglass revoke "+first.ID.String()), "   Its story: ", code(showCommand(first))))
@@ -57,9 +56,17 @@ func Status(live []grant.Grant, now time.Time) Message {
 	return p.message()
 }
 
+// soonest puts the nearest end first.
+func soonest(a, b grant.Grant) int {
+	return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.ID, b.ID))
+}
+
 // standing is where a grant stands, in two short lines.
 func standing(g grant.Grant, now time.Time) []line {
 	first := ln(bold(g.ID.String()+" · "+cell(g)), " · ")
+	if g.Emergency {
+		first = append(first, ln(bold("emergency"), " · ")...)
+	}
 	var state line
 	switch g.Phase {
 	case grant.Open:
@@ -80,16 +87,22 @@ func standing(g grant.Grant, now time.Time) []line {
 		}
 		state = ln(bold("Requested"), " · "+grant.FormatDuration(g.Duration)+", "+need)
 		if g.Terms.Undecided > 0 {
-			if d := g.RequestedAt.Add(g.Terms.Undecided).Sub(now); d > 0 {
+			if d := g.Since().Add(g.Terms.Undecided).Sub(now); d > 0 {
 				state = append(state, say(", lapses in "+about(d)))
 			}
 		}
 	default:
 		state = ln(bold(phaseName(g)))
 	}
-	second := ln(user(g.Requester), " · ticket ", typed(g.Ticket, 40), " · ", typed(g.Reason, 60))
+	second := purpose(g)
 	if g.Phase == grant.Open && g.SentAt.IsZero() {
 		second = append(second, say(" · Support not told yet"))
+	}
+	if g.Phase == grant.Open && g.Extension.Pending() {
+		second = append(second, say(" · "+grant.FormatDuration(g.Extension.For)+" more asked for"))
+	}
+	if owesReview(g) {
+		second = append(second, say(" · review owed"))
 	}
 	return []line{append(first, state...), second}
 }
@@ -109,6 +122,11 @@ func running(list []grant.Step) string {
 	return ""
 }
 
+// purpose is who asked for a grant and what for, in a short line.
+func purpose(g grant.Grant) line {
+	return ln(user(g.Requester), " · ticket ", typed(g.Ticket, 40), " · ", typed(g.Reason, 60))
+}
+
 // plainStanding is where a grant stands in words alone.
 func plainStanding(g grant.Grant, now time.Time) string {
 	s := g.ID.String() + " · " + cell(g) + " · " + phaseName(g)
@@ -121,7 +139,7 @@ func plainStanding(g grant.Grant, now time.Time) string {
 // Choose is the answer to revoke alone: which one?
 func Choose(grants []grant.Grant, now time.Time) Message {
 	const most = 12
-	p := &page{rest: "/breakglass revoke ID"}
+	p := &page{rest: "/breakglass revoke ID", others: grants}
 	if len(grants) == 0 {
 		p.lead(ln(bold("Nothing is open,"), " so there is nothing to revoke."))
 		p.para(ln("What there is: ", code("/breakglass status")))
@@ -133,7 +151,7 @@ func Choose(grants []grant.Grant, now time.Time) Message {
 			p.para(ln(fmt.Sprintf("and %d more", len(grants)-i)))
 			break
 		}
-		p.row(plainStanding(g, now), revokeButton(g, "Revoke "+g.ID.String()))
+		p.row(plainStanding(g, now), p.revokeButton(g, "Revoke "+g.ID.String()))
 	}
 	p.para(ln("The same in words: ", code("/breakglass revoke "+grants[0].ID.String()), " or ", code("/breakglass revoke all")))
 	return p.message()

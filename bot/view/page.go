@@ -3,6 +3,8 @@ package view
 import (
 	"slices"
 	"strings"
+
+	"breakglass/store/grant"
 )
 
 // page is a message being written: parts from the top down, the most important
@@ -11,6 +13,13 @@ type page struct {
 	parts []part
 	// rest says where to read what had to be left out.
 	rest string
+	// sum and most are how many characters and blocks there may be; zero: as in a
+	// message.
+	sum, most int
+	// broadcast says that it is worth showing in the channel, too.
+	broadcast bool
+	// others are the other grants that are live, for buttons that concern them.
+	others []grant.Grant
 }
 
 type part struct {
@@ -75,7 +84,9 @@ func (p *page) add(q part) {
 	}
 }
 
-func (p *page) message() Message { return Message{Text: p.text(), Blocks: p.blocks()} }
+func (p *page) message() Message {
+	return Message{Text: p.text(), Blocks: p.blocks(), Broadcast: p.broadcast}
+}
 
 // size is about how much of Slack's patience a part costs.
 func (q part) size() int {
@@ -95,6 +106,9 @@ func (q part) size() int {
 // comes first.
 func (p *page) kept() []part {
 	left, blocks := maxSum, maxBlocks
+	if p.most > 0 {
+		left, blocks = p.sum, p.most
+	}
 	for _, q := range p.parts {
 		if q.vital() {
 			left -= q.size()

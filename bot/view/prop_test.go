@@ -79,6 +79,12 @@ func someTrouble(t *rapid.T) *grant.Trouble {
 	return &grant.Trouble{Step: grant.StepTrust, Text: hostile(2000).Draw(t, "trouble"), Remedy: hostile(2000).Draw(t, "remedy")}
 }
 
+func someApprovals(t *rapid.T) []grant.Approval {
+	return many(t, 60, "approvals", func() grant.Approval {
+		return grant.Approval{By: somebody(t), At: someTime(t), For: time.Duration(rapid.IntRange(0, 2).Draw(t, "for")) * time.Hour}
+	})
+}
+
 func many[T any](t *rapid.T, most int, name string, one func() T) []T {
 	var out []T
 	for range rapid.IntRange(0, most).Draw(t, name) {
@@ -97,7 +103,7 @@ func anyGrant(t *rapid.T, phase grant.Phase) grant.Grant {
 		Cell: grant.CellName(text("cell", 200)), Account: grant.AccountID(text("account", 30)), Region: text("region", 30),
 		Principal: grant.RoleARN(text("principal", 600)), Ticket: text("ticket", 100), Reason: text("reason", 3000),
 		Duration: d, Requester: somebody(t), Terms: terms(), RequestedAt: someTime(t),
-		Approvals: many(t, 60, "approvals", func() grant.Approval { return grant.Approval{By: somebody(t), At: someTime(t)} }),
+		Approvals: someApprovals(t),
 		DecidedAt: someTime(t), DecidedBy: someActor(t), Why: text("why", 3000),
 		Opening:   someSteps(t, grant.StepCheck, grant.StepLogging, grant.StepHardStop, grant.StepTrust),
 		OpenError: someTrouble(t), OpenedAt: someTime(t), End: someTime(t), SentBy: somebody(t),
@@ -106,6 +112,24 @@ func anyGrant(t *rapid.T, phase grant.Phase) grant.Grant {
 	if rapid.Bool().Draw(t, "real region") {
 		g.Region = rapid.SampledFrom([]string{"us-east-1", "us-gov-west-1", "cn-north-1", "ap-southeast-2"}).Draw(t, "region")
 	}
+	if rapid.Bool().Draw(t, "less") {
+		g.Asked = d + time.Hour
+	}
+	if g.Emergency = rapid.Bool().Draw(t, "emergency"); g.Emergency && rapid.Bool().Draw(t, "signed") {
+		g.Review = &grant.Review{By: somebody(t), At: someTime(t)}
+	}
+	if rapid.Bool().Draw(t, "extension") {
+		g.Extension = &grant.Extension{
+			N: rapid.IntRange(0, 1000).Draw(t, "n"), By: somebody(t), For: d / 2, AskedAt: someTime(t), Approvals: someApprovals(t),
+			DecidedAt: someTime(t), Until: someTime(t), Trouble: someTrouble(t),
+		}
+		if rapid.Bool().Draw(t, "denied") {
+			g.Extension.DeniedBy = somebody(t)
+		}
+	}
+	g.Extensions = many(t, 20, "extensions", func() grant.Extended {
+		return grant.Extended{By: somebody(t), At: someTime(t), From: someTime(t), To: someTime(t), Approvals: someApprovals(t)}
+	})
 	g.Terms.AWSEnforced = rapid.Bool().Draw(t, "enforced")
 	g.Terms.Approvals = rapid.IntRange(0, 60).Draw(t, "needed")
 	if rapid.Bool().Draw(t, "sent") {
@@ -122,6 +146,9 @@ func anyGrant(t *rapid.T, phase grant.Phase) grant.Grant {
 			Logging: many(t, 20, "logging", func() string { return text("change", 300) }),
 			Trusted: many(t, 30, "trusted", func() string { return text("trusted", 300) }),
 		}
+	}
+	if g.Report != nil && rapid.Bool().Draw(t, "redirect") {
+		g.Report.Redirect = &grant.Redirect{From: text("from", 600), To: text("to", 600)}
 	}
 	if rapid.Bool().Draw(t, "access") {
 		g.Access = &grant.Access{
@@ -195,6 +222,8 @@ var sayings = []string{
 	grant.SayDenied, grant.SayLapsed, grant.SayWithdrawn, grant.SayOpened, grant.SayFailed, grant.SayClosing, grant.SayStuck + ":3", grant.SayProof,
 	grant.RemindUndecided + ":1", grant.RemindUnsent, grant.RemindBeforeEnd + ":30m0s", grant.RemindBeforeEnd + ":10m0s", grant.RemindStillOpen + ":1",
 	grant.SaySessions + ":1", grant.SayAssumed + ":1", grant.SayAssumed + ":2", grant.RemindUnused,
+	grant.SayEmergency, grant.SayReviewed, grant.SayExtendAsked + ":1", grant.SayExtendDenied + ":1", grant.SayExtended + ":1", grant.SayExtendFailed + ":1",
+	grant.RemindReview + ":1", grant.RemindExtend + ":1",
 }
 
 // sightings are the names of the messages about what was seen of a grant.
@@ -216,25 +245,80 @@ func sightings(g grant.Grant) (names []string) {
 	return names
 }
 
+// aboutMore are the names of the messages about the extension that a grant has.
+func aboutMore(g grant.Grant) (names []string) {
+	if g.Extension == nil {
+		return nil
+	}
+	for _, kind := range []string{grant.SayExtendAsked, grant.SayExtendDenied, grant.RemindExtend} {
+		names = append(names, fmt.Sprintf("%s:%d", kind, g.Extension.N))
+	}
+	return names
+}
+
 type view struct {
 	name string
 	m    Message
 }
 
-// every is every view of a grant.
+// every is every message of a grant.
 func every(g grant.Grant, others []grant.Grant, people People, now time.Time) []view {
+	all := append(slices.Clone(others), g)
 	out := []view{
-		{"card", Card(g, now)},
+		{"card", Card(g, others, now)},
 		{"show", Show(g, now)},
-		{"status", Status(append(slices.Clone(others), g), now)},
-		{"choose", Choose(append(slices.Clone(others), g), now)},
-		{"confirm", ConfirmAll(append(slices.Clone(others), g), now)},
+		{"status", Status(all, nil, now)},
+		{"choose", Choose(all, now)},
+		{"confirm", ConfirmAll(all, now)},
 		{"requested", Requested(g, "C0APPROVALS")},
 		{"revoking", Revoking([]grant.Grant{g}, 2, "C0APPROVALS")},
+		{"extend asked", ExtendAsked(g, "C0APPROVALS")},
+		{"emergency", Emergency(g, "C0APPROVALS")},
+		{"history", History(g.Cell, all, now)},
+		{"checking", Checking([]grant.CellName{g.Cell, "helios-prod"})},
 	}
-	for _, name := range append(sightings(g), sayings...) {
+	if g.Report != nil {
+		out = append(out, view{"check", Check([]CellReport{{g.Cell, *g.Report}}, now)}, view{"check all", Check([]CellReport{{g.Cell, *g.Report}, {"helios-prod", *g.Report}}, now)})
+	}
+	names := slices.Concat(sightings(g), aboutMore(g), sayings)
+	for _, name := range names {
 		if m, ok := Say(name, g, others, people, now); ok {
 			out = append(out, view{name, m})
+		}
+	}
+	if m, ok := Merged(names, g, others, people, now); ok {
+		out = append(out, view{"merged", m})
+	}
+	return out
+}
+
+// face is a modal or a home tab.
+type face struct {
+	name string
+	js   []byte
+}
+
+// faces is every modal and home tab of a grant.
+func faces(g grant.Grant, others []grant.Grant, guards []grant.Guard, now time.Time) []face {
+	out := []face{
+		{"approve less", ApproveLessForm(g).JSON()},
+		{"deny", DenyForm(g).JSON()},
+		{"extend", ExtendForm(g, g.Duration).JSON()},
+		{"said", Said(g.Reason, Show(g, now)).JSON()},
+	}
+	for _, emergency := range []bool{false, true} {
+		out = append(out, face{"form", GrantForm(Form{
+			Cells: []grant.CellName{g.Cell, "helios-prod"}, Default: g.Duration / 2, Max: g.Duration, Emergency: emergency,
+			Ask: grant.Ask{Cell: string(g.Cell), ARN: string(g.Principal), Ticket: g.Ticket, For: g.Region, Reason: g.Reason},
+		}).JSON()})
+	}
+	all := append(slices.Clone(others), g)
+	for _, user := range []grant.UserID{ana, ben} {
+		for _, may := range []bool{false, true} {
+			out = append(out, face{"home", Home(HomeView{
+				User: user, MayDecide: may, MayRequest: may, MayRevoke: !may,
+				Live: all, Ended: all, Unsigned: all, Guards: guards, Now: now,
+			}).JSON()})
 		}
 	}
 	return out
@@ -251,21 +335,28 @@ var console = regexp.MustCompile(`^https://[a-z0-9-]+\.console\.(aws\.amazon\.co
 
 // harmless checks that nothing in a message is markup but our own.
 func harmless(t interface{ Errorf(string, ...any) }, name string, m Message) {
-	parsed := func(s string) {
-		s = tokens.ReplaceAllString(s, "")
-		if strings.ContainsAny(s, "<>") {
-			t.Errorf("%s: a token that is not ours in %q", name, s)
-		}
-		if strings.Contains(entities.ReplaceAllString(s, ""), "&") {
-			t.Errorf("%s: an entity is cut in %q", name, s)
-		}
-	}
-	parsed(m.Text)
+	harmlessJSON(t, name, m.BlocksJSON(), maxSum+500)
+	parse(t, name, m.Text)
 	if !utf8.ValidString(m.Text) {
 		t.Errorf("%s: the text is not UTF-8", name)
 	}
+}
+
+// parse checks a text that Slack parses.
+func parse(t interface{ Errorf(string, ...any) }, name, s string) {
+	s = tokens.ReplaceAllString(s, "")
+	if strings.ContainsAny(s, "<>") {
+		t.Errorf("%s: a token that is not ours in %q", name, s)
+	}
+	if strings.Contains(entities.ReplaceAllString(s, ""), "&") {
+		t.Errorf("%s: an entity is cut in %q", name, s)
+	}
+}
+
+// harmlessJSON checks blocks, or a view, that may hold so many characters.
+func harmlessJSON(t interface{ Errorf(string, ...any) }, name string, js []byte, most int) {
 	var v any
-	if err := json.Unmarshal(m.BlocksJSON(), &v); err != nil {
+	if err := json.Unmarshal(js, &v); err != nil {
 		t.Errorf("%s: %v", name, err)
 	}
 	sum := 0
@@ -280,7 +371,7 @@ func harmless(t interface{ Errorf(string, ...any) }, name string, m Message) {
 			switch v["type"] {
 			case "mrkdwn":
 				s := v["text"].(string)
-				parsed(s)
+				parse(t, name, s)
 				if v["verbatim"] != true {
 					t.Errorf("%s: mrkdwn that is not verbatim: %q", name, s)
 				}
@@ -311,16 +402,50 @@ func harmless(t interface{ Errorf(string, ...any) }, name string, m Message) {
 		}
 	}
 	walk(v)
-	if sum > maxSum+500 {
-		t.Errorf("%s: the blocks hold %d characters, want at most about %d", name, sum, maxSum)
+	if sum > most {
+		t.Errorf("%s: the blocks hold %d characters, want at most %d", name, sum, most)
 	}
 }
 
-var wantButtons = map[grant.Phase][]string{
-	grant.Requested: {ActionApprove, ActionDeny, ActionWithdraw},
-	grant.Opening:   {ActionRevoke},
-	grant.Open:      {ActionMarkSent, ActionRevoke},
+// wantButtons is the buttons of a card: those that work, and no others.
+func wantButtons(g grant.Grant) (want []string) {
+	switch g.Phase {
+	case grant.Requested:
+		want = []string{ActionApprove, ActionDeny, ActionWithdraw}
+		if g.Report != nil && g.Report.Redirect != nil {
+			want[0] = ActionApproveRedirect
+		}
+		if g.Duration > time.Second {
+			want = append(want, ActionApproveLess)
+		}
+		return append(want, ActionDenyWhy)
+	case grant.Opening:
+		want = []string{ActionRevoke}
+	case grant.Open:
+		x := g.Extension
+		if x != nil && x.DecidedAt.IsZero() {
+			want = append(want, ActionApproveExtension, ActionDenyExtension)
+		}
+		if g.SentAt.IsZero() {
+			want = append(want, ActionMarkSent)
+		}
+		want = append(want, ActionRevoke)
+		if x == nil || (!x.DecidedAt.IsZero() && x.Until.IsZero()) {
+			want = append(want, ActionExtend)
+		}
+	case grant.Closing, grant.Closed:
+	default:
+		return nil
+	}
+	if g.Emergency && g.Review == nil {
+		want = append(want, ActionSign)
+	}
+	return want
 }
+
+// values are what the buttons may carry beside the token: nothing that anybody
+// typed.
+var values = regexp.MustCompile(`^TOKEN(:[0-9]+|:[0-9a-f]{12})?$`)
 
 // pressable is the actions of a message's buttons.
 func pressable(t interface{ Errorf(string, ...any) }, m Message) (actions []string) {
@@ -335,7 +460,7 @@ func pressable(t interface{ Errorf(string, ...any) }, m Message) (actions []stri
 			}
 		}
 		for _, x := range all {
-			if x.Value != "TOKEN" && x.ActionID != ActionRevokeAll {
+			if !values.MatchString(x.Value) && x.ActionID != ActionRevokeAll {
 				t.Errorf("the button %s carries %q, want the token alone", x.ActionID, x.Value)
 			}
 			actions = append(actions, x.ActionID)
@@ -381,15 +506,22 @@ func TestViews_hostile(t *testing.T) {
 				}
 			}
 		}
-		card := Card(g, now)
-		want := wantButtons[phase]
-		if phase == grant.Open && !g.SentAt.IsZero() {
-			want = []string{ActionRevoke}
+		guards := []grant.Guard{{Cell: g.Cell, BlindTold: 1, Blind: someTrouble(t), Strays: many(t, 20, "strays", func() grant.Stray {
+			return grant.Stray{Trust: grant.Trust{Principal: hostile(300).Draw(t, "stray"), End: someTime(t)}, Token: "TOKEN", Told: start}
+		})}}
+		for _, f := range faces(g, others, guards, now) {
+			fitsView(t, f.js)
+			harmlessJSON(t, f.name, f.js, 40_000)
+			if phase != grant.Closed && strings.Contains(strings.ToLower(string(f.js)), "closed") {
+				t.Errorf("%s says closed of a grant that is %s", f.name, phase)
+			}
 		}
+		card := Card(g, nil, now)
+		want := wantButtons(g)
 		if got := pressable(t, card); !slices.Equal(got, want) {
 			t.Errorf("a card that is %s has the buttons %v, want %v", phase, got, want)
 		}
-		if !reflect.DeepEqual(card, Card(g, now.Add(time.Hour))) {
+		if !reflect.DeepEqual(card, Card(g, nil, now.Add(time.Hour))) {
 			t.Error("a card changed although its grant did not")
 		}
 		if after, err := json.Marshal(g); err != nil || !bytes.Equal(before, after) {
@@ -468,18 +600,37 @@ func TestSay_worth(t *testing.T) {
 	}
 	for _, s := range scenes(t) {
 		want := slices.Clone(worth[s.tale.g.Phase])
+		without := func(names ...string) {
+			want = slices.DeleteFunc(want, func(n string) bool { return slices.Contains(names, n) })
+		}
 		switch s.name {
-		case "open_sent":
-			want = slices.DeleteFunc(want, func(n string) bool { return n == "unsent" })
 		case "closing_stuck":
 			want = append(want, "stuck:3")
 		case "open_nobody":
 			want = append(want, "unused")
-		case "open_watched":
-			want = slices.DeleteFunc(want, func(n string) bool { return n == "unsent" })
+		case "open_watched", "open_logged_late", "closed_watched":
 			want = append(want, "sessions:1")
-		case "closed_watched":
-			want = append(want, "sessions:1")
+		case "open_more_asked", "open_more_half":
+			want = append(want, "extend_asked:1", "extend:1")
+		case "open_more_denied", "open_more_taken_back":
+			want = append(want, "extend_denied:1")
+		case "open_more_failed":
+			want = append(want, "extend_failed:1")
+		case "open_extended":
+			want = append(want, "extended:1", "unused")
+		case "open_extended_more_asked":
+			want = append(want, "extended:1")
+		}
+		if !s.tale.g.SentAt.IsZero() {
+			without("unsent")
+		}
+		if s.tale.g.Emergency {
+			want = append(want, "emergency")
+			if s.tale.g.Review != nil {
+				want = append(want, "reviewed")
+			} else if s.tale.g.Phase != grant.Requested {
+				want = append(want, "review:1")
+			}
 		}
 		var got []string
 		for _, name := range append([]string{"", "nonsense"}, sayings...) {
@@ -494,7 +645,7 @@ func TestSay_worth(t *testing.T) {
 		}
 	}
 	// After the end, and after the lapse, nothing is urged any more.
-	for _, name := range []string{"requested", "open"} {
+	for _, name := range []string{"requested", "open", "open_more_asked", "open_more_denied", "open_more_failed", "open_extended"} {
 		s := sceneNamed(t, name)
 		for _, what := range sayings {
 			if _, ok := Say(what, s.g, nil, people, s.now.Add(5*time.Hour)); ok {
@@ -550,6 +701,90 @@ func TestPeople_mentions(t *testing.T) {
 	}
 }
 
+// TestSay_broadcast holds what the whole channel is told, and not the thread alone.
+func TestSay_broadcast(t *testing.T) {
+	for _, tt := range []struct {
+		scene, name string
+		want        bool
+	}{
+		{"emergency_opening", grant.SayEmergency, true},
+		{"closing_stuck", grant.SayStuck + ":3", true},
+		{"requested", grant.RemindUndecided + ":2", false},
+		{"requested", grant.RemindUndecided + ":3", true},
+		{"requested", grant.RemindUndecided + ":4", true},
+		{"emergency_closed", grant.RemindReview + ":2", false},
+		{"emergency_closed", grant.RemindReview + ":3", true},
+		{"open", grant.RemindStillOpen + ":3", false},
+		{"open_more_asked", grant.RemindExtend + ":1", false},
+		{"open", grant.SayOpened, false},
+	} {
+		s := sceneNamed(t, tt.scene)
+		m, ok := Say(tt.name, s.g, nil, people, s.now)
+		if !ok || m.Broadcast != tt.want {
+			t.Errorf("%s of %s: said is %v, and to the channel %v, want %v", tt.name, tt.scene, ok, m.Broadcast, tt.want)
+		}
+		if one, ok := Merged([]string{tt.name}, s.g, nil, people, s.now); ok && one.Broadcast != tt.want {
+			t.Errorf("%s of %s, late: to the channel is %v, want %v", tt.name, tt.scene, one.Broadcast, tt.want)
+		}
+	}
+}
+
+// TestSay_emergencyMentions holds that of an emergency every approver hears, by
+// name, also where groups are configured.
+func TestSay_emergencyMentions(t *testing.T) {
+	crowd := People{ApproverGroups: []grant.GroupID{"S0A", "S0B"}}
+	for i := range 120 {
+		crowd.Approvers = append(crowd.Approvers, grant.UserID(fmt.Sprintf("U0%09d", i)))
+	}
+	s := sceneNamed(t, "emergency_opening")
+	g := s.g
+	g.Reason = strings.Repeat("a reason in words ", 160)
+	m, ok := Say(grant.SayEmergency, g, nil, crowd, s.now)
+	if !ok {
+		t.Fatal("nobody is told")
+	}
+	fits(t, m)
+	blocks := string(m.BlocksJSON())
+	for _, id := range crowd.Approvers {
+		if !strings.Contains(m.Text, "<@"+string(id)+">") || !strings.Contains(blocks, string(id)) {
+			t.Errorf("%s is not told", id)
+		}
+	}
+	for _, id := range crowd.ApproverGroups {
+		if !strings.Contains(m.Text, "<!subteam^"+string(id)+">") || !strings.Contains(blocks, string(id)) {
+			t.Errorf("%s is not told", id)
+		}
+	}
+	if !strings.Contains(m.Text, "Buttons: Revoke now.") {
+		t.Error("its text has no room for the button")
+	}
+}
+
+// TestExtension_old holds that a question for more time that is decided, or whose
+// time is up, is neither asked nor answered any more.
+func TestExtension_old(t *testing.T) {
+	s := sceneNamed(t, "open_extended_more_asked") // the second question
+	for name, want := range map[string]bool{"extend_asked:1": false, "extend:1": false, "extend_asked:2": true, "extend:2": true, "extend_denied:2": false, "extend:x": false} {
+		if _, ok := Say(name, s.g, nil, people, s.now); ok != want {
+			t.Errorf("%s is said: %v, want %v", name, ok, want)
+		}
+		if _, ok := Say(name, s.g, nil, people, s.g.End); ok {
+			t.Errorf("%s is said at the end", name)
+		}
+	}
+	var got []string
+	for _, b := range Card(s.g, nil, s.now).Blocks {
+		for _, e := range b.Elements {
+			if x, ok := e.(button); ok && strings.Contains(x.ActionID, "extension") {
+				got = append(got, x.Value)
+			}
+		}
+	}
+	if want := []string{s.g.Token + ":2", s.g.Token + ":2"}; !slices.Equal(got, want) {
+		t.Errorf("the buttons carry %v, want %v", got, want)
+	}
+}
+
 // TestByHand_shell holds that nothing foreign gets into a command that a tired
 // person pastes into a shell.
 func TestByHand_shell(t *testing.T) {
@@ -600,6 +835,7 @@ func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"grnat": "grant", "Grant": "grant", "gran": "grant", "revok": "revoke", "rev": "revoke", "revoek": "revoke", "stauts": "status",
 		"shwo": "show", "hlep": "help", "request": "grant", "close": "revoke", "list": "status", "?": "help",
+		"extned": "extend", "ext": "extend", "emergncy": "emergency", "emer": "emergency", "histroy": "history", "hist": "history", "chekc": "check", "chk": "check",
 		"": "", "x": "", "frobnicate": "", "a\u0301": "", strings.Repeat("a", 1000): "",
 	} {
 		got, ok := Nearest(word)
@@ -619,13 +855,19 @@ func TestNearest(t *testing.T) {
 
 func TestButtons_labels(t *testing.T) {
 	for name, want := range map[string]string{
-		"requested": "Approve 4 h, Deny, Withdraw",
-		"opening":   "Revoke now",
-		"open":      "Mark as sent, Revoke now",
-		"open_sent": "Revoke now",
-		"closing":   "", "closed": "", "denied": "", "withdrawn": "", "lapsed": "",
+		"requested":          "Approve 4 h, Deny, Withdraw, Approve for less…, Deny with a reason…",
+		"requested_less":     "Approve 2 h, Deny, Withdraw, Approve for less…, Deny with a reason…",
+		"opening":            "Revoke now",
+		"open":               "Mark as sent, Revoke now, Extend…",
+		"open_sent":          "Revoke now, Extend…",
+		"open_more_asked":    "Approve 2 h more, Deny more time, Mark as sent, Revoke now",
+		"open_more_approved": "Revoke now",
+		"emergency_opening":  "Revoke now, Sign review",
+		"emergency_open":     "Mark as sent, Revoke now, Extend…, Sign review",
+		"emergency_closed":   "Sign review", "emergency_closed_signed": "",
+		"closing": "", "closed": "", "denied": "", "withdrawn": "", "lapsed": "",
 	} {
-		m := Card(sceneNamed(t, name).g, start)
+		m := Card(sceneNamed(t, name).g, nil, start)
 		var labels []string
 		for _, b := range m.Blocks {
 			for _, e := range b.Elements {
@@ -655,8 +897,9 @@ func TestAnswers_size(t *testing.T) {
 	}
 	help, _ := Help("")
 	for name, m := range map[string]Message{
-		"status": Status(live, start), "choose": Choose(live, start), "all": ConfirmAll(live, start), "help": help,
-		"show": Show(sceneNamed(t, "closed").g, start),
+		"status": Status(live, nil, start), "choose": Choose(live, start), "all": ConfirmAll(live, start), "help": help,
+		"show": Show(sceneNamed(t, "closed").g, start), "history": History("", live, start),
+		"check": Check([]CellReport{{"a", *sceneNamed(t, "requested_blocked").g.Report}, {"b", *sceneNamed(t, "requested").g.Report}}, start),
 	} {
 		js, err := json.Marshal(map[string]any{"text": m.Text, "blocks": json.RawMessage(m.BlocksJSON())})
 		if err != nil {
@@ -664,6 +907,17 @@ func TestAnswers_size(t *testing.T) {
 		}
 		if len(js) > 19_000 {
 			t.Errorf("%s is %d bytes of JSON", name, len(js))
+		}
+		if n := len(Said(name, m).JSON()); n > 19_000 {
+			t.Errorf("%s in a modal is %d bytes of JSON", name, n)
+		}
+	}
+	for name, m := range map[string]Modal{
+		"the form": GrantForm(Form{Cells: []grant.CellName{"a", "b", "c"}, Default: time.Hour, Max: 12 * time.Hour, Ask: grant.Ask{Reason: strings.Repeat("why ", 800)}}),
+		"less":     ApproveLessForm(sceneNamed(t, "requested_redirect").g), "extend": ExtendForm(sceneNamed(t, "open").g, 0),
+	} {
+		if n := len(m.JSON()); n > 19_000 {
+			t.Errorf("%s is %d bytes of JSON", name, n)
 		}
 	}
 }

@@ -15,37 +15,79 @@ type People struct {
 	ApproverGroups []grant.GroupID
 }
 
-// mentions names the groups, each once, or the people where there is no group;
+// spans names the groups, each once, or the people where there is no group;
 // those who need not be asked are left out.
-func (p People) mentions(without ...grant.UserID) line {
-	var out line
+func (p People) spans(without ...grant.UserID) []span {
+	const mostGroups, mostPeople = 5, 12
+	var out []span
 	for i, id := range p.ApproverGroups {
-		if i == 5 {
+		if i == mostGroups {
 			break
-		}
-		if i > 0 {
-			out = append(out, say(", "))
 		}
 		out = append(out, usergroup(id))
 	}
 	if len(out) > 0 {
-		return append(out, say(" "))
+		return out
 	}
-	var rest []grant.UserID
 	seen := map[grant.UserID]bool{}
 	for _, id := range without {
 		seen[id] = true
 	}
-	for _, id := range p.Approvers {
+	return named(p.Approvers, seen, mostPeople)
+}
+
+// everybody names all groups and all people, up to as many as fit into a message
+// beside what it says.
+func (p People) everybody() []span {
+	const mostGroups, mostPeople = 20, 120
+	var out []span
+	for i, id := range p.ApproverGroups {
+		if i == mostGroups {
+			out = append(out, say(fmt.Sprintf("%d more groups", len(p.ApproverGroups)-i)))
+			break
+		}
+		out = append(out, usergroup(id))
+	}
+	return append(out, named(p.Approvers, map[grant.UserID]bool{}, mostPeople)...)
+}
+
+// named is the people, each once, without those who have been seen.
+func named(ids []grant.UserID, seen map[grant.UserID]bool, most int) []span {
+	var rest []grant.UserID
+	for _, id := range ids {
 		if !seen[id] {
 			seen[id] = true
 			rest = append(rest, id)
 		}
 	}
-	if len(rest) == 0 {
-		return nil
+	var out []span
+	for i, id := range rest {
+		if i == most {
+			return append(out, say(fmt.Sprintf("%d more", len(rest)-i)))
+		}
+		out = append(out, user(id))
 	}
-	return append(users(rest), say(" "))
+	return out
+}
+
+// joined is mentions with commas between.
+func joined(list []span) line {
+	var out line
+	for i, s := range list {
+		if i > 0 {
+			out = append(out, say(", "))
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// mentions is [People.spans], to begin a sentence with.
+func (p People) mentions(without ...grant.UserID) line {
+	if out := joined(p.spans(without...)); len(out) > 0 {
+		return append(out, say(" "))
+	}
+	return nil
 }
 
 // Say is the message of that name (store/grant: the Say and Remind constants,
@@ -54,7 +96,7 @@ func (p People) mentions(without ...grant.UserID) line {
 // message is not worth saying any more, or is not known.
 func Say(name string, g grant.Grant, others []grant.Grant, people People, now time.Time) (Message, bool) {
 	kind, arg, _ := strings.Cut(name, ":")
-	p := &page{rest: showCommand(g)}
+	p := &page{rest: showCommand(g), others: others}
 	ok := false
 	switch kind {
 	case grant.SayDenied, grant.SayWithdrawn, grant.SayLapsed:
@@ -69,14 +111,18 @@ func Say(name string, g grant.Grant, others []grant.Grant, people People, now ti
 		ok = p.sayStuck(g, people, now)
 	case grant.SayProof:
 		ok = p.sayProof(g, others)
-	case grant.RemindUndecided:
-		ok = p.remindUndecided(g, people, now)
-	case grant.RemindUnsent:
-		ok = p.remindUnsent(g, now)
-	case grant.RemindBeforeEnd:
-		ok = p.remindBeforeEnd(arg, g, now)
-	case grant.RemindStillOpen:
-		ok = p.remindStillOpen(g, now)
+	case grant.SayEmergency:
+		ok = p.sayEmergency(g, people, now)
+	case grant.SayReviewed:
+		ok = p.sayReviewed(g)
+	case grant.SayExtendAsked:
+		ok = p.sayExtendAsked(arg, g, people, now)
+	case grant.SayExtendDenied:
+		ok = p.sayExtendDenied(arg, g, now)
+	case grant.SayExtended:
+		ok = p.sayExtended(g, now)
+	case grant.SayExtendFailed:
+		ok = p.sayExtendFailed(g, now)
 	case grant.SayCame:
 		ok = p.sayCame(arg, g)
 	case grant.SayLeft:
@@ -89,8 +135,17 @@ func Say(name string, g grant.Grant, others []grant.Grant, people People, now ti
 		ok = p.sayDrift(arg, g, people, now)
 	case grant.SayAssumed:
 		ok = p.sayAssumed(arg, g)
-	case grant.RemindUnused:
-		ok = p.remindUnused(g, now)
+	case grant.SayReplanned:
+		ok = p.sayReplanned(arg, g, people)
+	case grant.SayCut:
+		ok = p.sayCut(arg, g, now)
+	case grant.SayLogged:
+		ok = p.sayLogged(arg, g)
+	default:
+		var r reminder
+		if r, ok = p.reminder(kind, arg, g, people, now); ok {
+			r.put(p)
+		}
 	}
 	if !ok {
 		return Message{}, false
@@ -116,6 +171,42 @@ func (p *page) sayDecided(kind string, g grant.Grant) bool {
 		return false
 	}
 	p.para(again)
+	return true
+}
+
+// sayReplanned says that the approvers are asked again.
+func (p *page) sayReplanned(_ string, g grant.Grant, people People) bool {
+	if g.Phase != grant.Requested || g.OpenError == nil {
+		return false
+	}
+	p.lead(
+		ln(people.mentions(g.Requester), user(g.Requester), " ", bold(g.ID.String()+" needs approval again."), " Nothing was opened."),
+	)
+	p.para(ln(bold("Why:"), " ", typed(g.OpenError.Text, 2*cardNote)))
+	p.para(ln(bold("Next:"), " read the card above as it is now, then press Approve "+grant.FormatDuration(g.Duration)+" or Deny there."))
+	return true
+}
+
+// sayCut says why the shells of this grant have just ended.
+func (p *page) sayCut(by string, g grant.Grant, now time.Time) bool {
+	if g.Phase != grant.Open || !now.Before(g.End) {
+		return false
+	}
+	p.lead(
+		ln(user(g.Requester), " ", bold(g.ID.String()+" on "+cell(g)+": its shells and credentials were cut,"), " because "+tidy(by, 20)+" on the same role was ended. AWS cannot tell the two apart."),
+		ln("Access under "+g.ID.String()+" goes on until ", until(g), ": SingleStore assumes the role anew and opens a new shell. Tell them in ticket ", typed(g.Ticket, grant.MaxTicket), "."),
+	)
+	return true
+}
+
+// sayLogged says that a session that had no log has one now.
+func (p *page) sayLogged(id string, g grant.Grant) bool {
+	v, ok := visitOf(g, id)
+	if !ok || v.LoggedAt.IsZero() {
+		return false
+	}
+	p.lead(ln(bold(g.ID.String()+" on "+cell(g)+": the session has its log now,"), " of ", who(v.Session), onto(v.Session), ", seen ", when(v.LoggedAt), ". What was typed before its log began may be missing in it."))
+	p.sessionFacts(g, v)
 	return true
 }
 
@@ -157,7 +248,7 @@ func (p *page) sayFailed(g grant.Grant) bool {
 	}
 	p.lead(ln(user(g.Requester), " ", bold(g.ID.String()+" could not be opened."), " "+now))
 	if g.OpenError == nil {
-		p.para(ln(bold("Why:"), " ", why(ending(g)), "."))
+		p.para(ln(bold("Why:"), " ", why(ending(g), cardReason), "."))
 	}
 	p.trouble("Why", g.OpenError)
 	after := ln("What had been written is being taken back; the card shows how far that is. Then ask again: ", code("/breakglass grant"))
@@ -175,7 +266,7 @@ func (p *page) sayClosing(g grant.Grant) bool {
 	if g.Phase != grant.Closing {
 		return false
 	}
-	p.lead(ln(bold("Access is being taken away"), ": ", why(ending(g)), "."))
+	p.lead(ln(bold("Access is being taken away"), ": ", why(ending(g), cardReason), "."))
 	if !g.Touched {
 		p.para(ln("Nothing had been opened yet. The proof follows here."))
 		return true
@@ -199,6 +290,7 @@ func (p *page) sayStuck(g grant.Grant, people People, now time.Time) bool {
 	if g.Phase != grant.Closing || e.Failing == 0 {
 		return false
 	}
+	p.broadcast = true
 	to := people.mentions(g.Requester)
 	p.lead(
 		ln(to, user(g.Requester), " ", bold(g.ID.String()+" on "+cell(g)+": taking access away keeps failing."), " SingleStore may still have it."),
@@ -288,7 +380,8 @@ func (p *page) sayProof(g grant.Grant, others []grant.Grant) bool {
 	}
 	e := ending(g)
 	first := proofLead(g)
-	p.lead(append([]line{ln(g.ID.String()+" on ", say(cell(g)), ": ", first[0])}, first[1:]...)...)
+	p.lead(append(append([]line{ln(g.ID.String()+" on ", say(cell(g)), ": ", first[0])}, first[1:]...), emergencyLine(g))...)
+	p.review(g)
 	p.trouble("Why it could not be opened", g.OpenError)
 	p.para(proofLines(g)...)
 	if len(e.Removed) > 0 {
@@ -359,83 +452,4 @@ func instance(g grant.Grant) line {
 		return nil
 	}
 	return ln(" ", typedCode(id, 40))
-}
-
-func (p *page) remindUndecided(g grant.Grant, people People, now time.Time) bool {
-	lapse := g.RequestedAt.Add(g.Terms.Undecided)
-	if g.Phase != grant.Requested || g.Missing() == 0 || (g.Terms.Undecided > 0 && !now.Before(lapse)) {
-		return false
-	}
-	without := []grant.UserID{g.Requester}
-	for _, a := range g.Approvals {
-		without = append(without, a.By)
-	}
-	need := "1 more approval"
-	if n := g.Missing(); n > 1 {
-		need = fmt.Sprintf("%d more approvals", n)
-	}
-	if len(g.Approvals) == 0 {
-		need = strings.Replace(need, " more", "", 1)
-	}
-	p.lead(
-		ln(people.mentions(without...), bold(g.ID.String()+" has been waiting for "+about(now.Sub(g.RequestedAt))+"."), " It needs "+need+"."),
-		ln(user(g.Requester), " asks for "+grant.FormatDuration(g.Duration)+" on ", say(cell(g)), " for SingleStore Support."),
-	)
-	next := ln(bold("Next:"), " read the checks and the plan on the card above, then press Approve "+grant.FormatDuration(g.Duration)+" or Deny there.")
-	if g.Terms.Undecided > 0 {
-		next = append(next, say(" Without a decision it lapses at "), when(lapse), say("."))
-	}
-	p.para(next)
-	return true
-}
-
-func (p *page) remindUnsent(g grant.Grant, now time.Time) bool {
-	if g.Phase != grant.Open || !g.SentAt.IsZero() || !now.Before(g.End) {
-		return false
-	}
-	p.lead(ln(user(g.Requester), " ", bold("SingleStore Support does not know yet that "+g.ID.String()+" is open."), " It has been for "+about(now.Sub(g.OpenedAt))+"."))
-	p.para(ln(bold("Next:"), " paste the confirmation from the card above into ticket ", typed(g.Ticket, grant.MaxTicket), ", then press Mark as sent."))
-	p.press(newButton(g, ActionMarkSent, "Mark as sent", "primary", nil))
-	return true
-}
-
-func (p *page) remindBeforeEnd(arg string, g grant.Grant, now time.Time) bool {
-	d, err := time.ParseDuration(arg)
-	if err != nil || g.Phase != grant.Open || !now.Before(g.End) {
-		return false
-	}
-	// After downtime several may be late: the one nearest to the end speaks for
-	// all.
-	for _, o := range g.Terms.Reminders.BeforeEnd {
-		if at := g.End.Add(-o); o > 0 && o < d && at.After(g.OpenedAt) && !now.Before(at) {
-			return false
-		}
-	}
-	p.lead(
-		ln(user(g.Requester), " ", bold(g.ID.String()+" on "+cell(g)+" ends in "+about(g.End.Sub(now))+"."), " At ", until(g), " SingleStore is out and open shells are ended."),
-		ln("Done already? Press Revoke now. More time needed? Ask for a new grant before then: ", code("/breakglass grant")),
-	)
-	p.press(revokeButton(g, "Revoke now"))
-	return true
-}
-
-func (p *page) remindStillOpen(g grant.Grant, now time.Time) bool {
-	if g.Phase != grant.Open || !now.Before(g.End) {
-		return false
-	}
-	p.lead(
-		ln(user(g.Requester), " ", bold(g.ID.String()+" on "+cell(g)+" is still open,"), " for "+about(now.Sub(g.OpenedAt))+" now. It ends by itself at ", until(g), "."),
-		ln("Is SingleStore done? Then press Revoke now. Otherwise there is nothing to do."),
-	)
-	p.press(revokeButton(g, "Revoke now"))
-	return true
-}
-
-// about is a duration as people say it: to the minute, or to the second under
-// two minutes.
-func about(d time.Duration) string {
-	if d >= 2*time.Minute {
-		d = d.Round(time.Minute)
-	}
-	return grant.FormatDuration(d)
 }

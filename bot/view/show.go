@@ -9,29 +9,37 @@ import (
 
 // Show is one grant's whole story, for one reader. Times in the story are UTC.
 func Show(g grant.Grant, now time.Time) Message {
-	p := &page{} // what does not fit here fits nowhere
+	// What does not fit here fits nowhere. It travels in an acknowledgement, which
+	// takes less than a message.
+	p := &page{sum: maxSum - 500, most: maxBlocks}
 	p.head(title(g))
 	e := ending(g)
 	switch g.Phase {
 	case grant.Requested:
-		p.lead(ln(user(g.Requester), " asks to let SingleStore Support in for ", bold(grant.FormatDuration(g.Duration)), "."), approvalLine(g), lapseLine(g))
+		p.lead(ln(user(g.Requester), " asks to let SingleStore Support in for ", bold(grant.FormatDuration(g.Duration)), "."), emergencyLine(g), askedLine(g), approvalLine(g), lapseLine(g))
 	case grant.Opening:
-		p.lead(ln(bold("Opening access"), " for ", user(g.Requester), ": "+grant.FormatDuration(g.Duration)+", counted from when it is open."), approvedLine(g))
+		p.lead(ln(bold("Opening access"), " for ", user(g.Requester), ": "+grant.FormatDuration(g.Duration)+", counted from when it is open."), emergencyLine(g), approvedLine(g))
 	case grant.Open:
 		left := "Its time is up and it is being ended."
 		if d := g.End.Sub(now); d > 0 {
 			left = about(d) + " left."
 		}
-		p.lead(ln(bold("Open until "), until(g).inBold(), ". "+left), endLine(g), ln("Asked for by ", user(g.Requester), approvedBy(g), "."))
+		p.lead(ln(bold("Open until "), until(g).inBold(), ". "+left), emergencyLine(g), endLine(g), askedBy(g))
 	case grant.Closing:
-		p.lead(ln(bold("Access is being taken away"), " since ", when(e.Since), ": ", why(e), "."))
+		p.lead(ln(bold("Access is being taken away"), " since ", when(e.Since), ": ", why(e, cardReason), "."), emergencyLine(g))
 	case grant.Closed:
-		p.lead(proofLead(g)...)
+		p.lead(append(proofLead(g), emergencyLine(g))...)
 	default:
-		p.lead(ln(bold(phaseName(g)), " at ", when(g.DecidedAt), " by ", actor(g.DecidedBy), "."), ln("Nothing was changed in AWS."))
+		p.lead(ln(bold(phaseName(g)), " at ", when(g.DecidedAt), " by ", actor(g.DecidedBy), "."), ln("Nothing was changed in AWS."), emergencyLine(g))
+	}
+	if owesReview(g) {
+		p.para(reviewOwed(g, " on the card."))
+	} else {
+		p.para(signedLine(g))
 	}
 	if g.Phase == grant.Open {
 		p.drift(g)
+		p.question(g)
 	}
 	p.trouble("Why it is not open", g.OpenError)
 	if g.Phase == grant.Closed {
@@ -48,6 +56,9 @@ func Show(g grant.Grant, now time.Time) Message {
 		p.para(whoLines(g)...)
 	}
 	p.facts(g, grant.MaxReason)
+	if g.Phase == grant.Open || g.Phase == grant.Opening {
+		p.para(append([]line{askedLine(g), approvedAt(g)}, extendedLines(g)...)...)
+	}
 	p.support(g)
 	p.seen(g, 4)
 	p.story(g)

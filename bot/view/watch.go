@@ -173,7 +173,7 @@ func (p *page) sayUnlogged(kind, id string, g grant.Grant, people People, now ti
 	p.sessionFacts(g, v)
 	if canRevoke(g, now) {
 		p.para(ln("Not what was agreed? Press Revoke now: it ends all access under " + g.ID.String() + ", this session too. Otherwise ask Support what it is for."))
-		p.press(revokeButton(g, "Revoke now"))
+		p.press(p.revokeButton(g, "Revoke now"))
 	}
 	return true
 }
@@ -188,7 +188,7 @@ func (p *page) saySessions(g grant.Grant, now time.Time) bool {
 		ln("They are too many to be told one by one: ", code(showCommand(g))),
 	)
 	if canRevoke(g, now) {
-		p.press(revokeButton(g, "Revoke now"))
+		p.press(p.revokeButton(g, "Revoke now"))
 	}
 	return true
 }
@@ -209,7 +209,7 @@ func (p *page) sayDrift(arg string, g grant.Grant, people People, now time.Time)
 		ln("Was it meant so? Then there is nothing to do. Otherwise press Revoke now, and ask for new access; who changed it is in CloudTrail."),
 		ln("If it is put back, nothing more is said about it; ", code(showCommand(g)), " keeps both."),
 	)
-	p.press(revokeButton(g, "Revoke now"))
+	p.press(p.revokeButton(g, "Revoke now"))
 	return true
 }
 
@@ -245,6 +245,10 @@ func blind() line {
 }
 
 func (p *page) assumed(title string, list []grant.Assumed, most int) {
+	p.para(assumedLines(title, list, most)...)
+}
+
+func assumedLines(title string, list []grant.Assumed, most int) []line {
 	var lines []line
 	if title != "" && len(list) > 0 {
 		lines = append(lines, ln(bold(title)))
@@ -267,25 +271,7 @@ func (p *page) assumed(title string, list []grant.Assumed, most int) {
 		}
 		lines = append(lines, l)
 	}
-	p.para(lines...)
-}
-
-func (p *page) remindUnused(g grant.Grant, now time.Time) bool {
-	live, ended := g.Watch.Count()
-	if !canRevoke(g, now) || g.Watch == nil || g.Watch.SessionsAt.IsZero() || live+ended > 0 {
-		return false
-	}
-	lines := []line{
-		ln(user(g.Requester), " ", bold("Nobody has come in yet."), " "+g.ID.String()+" on ", say(cell(g)), " has been open for "+about(now.Sub(g.OpenedAt))+", and AWS shows no session", instanceOf(g), "."),
-		ln("Not needed any more? Press Revoke now. Otherwise there is nothing to do; it ends by itself at ", until(g), "."),
-	}
-	p.lead(lines...)
-	p.assumed("The role was assumed, though, as CloudTrail tells:", g.Watch.Assumed, 5)
-	if g.SentAt.IsZero() {
-		p.para(ln("Support has not been told yet, as far as the card says: paste the confirmation into ticket ", typed(g.Ticket, grant.MaxTicket), ", then press Mark as sent there."))
-	}
-	p.press(revokeButton(g, "Revoke now"))
-	return true
+	return lines
 }
 
 func instanceOf(g grant.Grant) line {
@@ -364,6 +350,8 @@ func (p *page) seen(g grant.Grant, most int) {
 		switch {
 		case v.NeverLogged:
 			l = append(l, say(", "), bold("never logged"))
+		case v.Unlogged && !v.LoggedAt.IsZero():
+			l = append(l, say(", "), bold("its log began late"), say(": "), logLink(g, v.Session.ID))
 		case v.Unlogged:
 			l = append(l, say(", "), bold("had no log when it was looked for"), say(": "), logLink(g, v.Session.ID))
 		default:

@@ -124,7 +124,7 @@ func TestShow_crowd(t *testing.T) {
 			w.Drift[fmt.Sprint(i%20)] = grant.Drift{Text: strings.Repeat("changed ", 300), Since: start}
 		}
 		g.Watch = w
-		for what, m := range map[string]Message{"show": Show(g, start), "card": Card(g, start)} {
+		for what, m := range map[string]Message{"show": Show(g, start), "card": Card(g, nil, start)} {
 			fits(t, m)
 			js, err := json.Marshal(map[string]any{"text": m.Text, "blocks": json.RawMessage(m.BlocksJSON())})
 			if err != nil || len(js) > 19_000 {

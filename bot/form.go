@@ -1,0 +1,223 @@
+package bot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slack-go/slack"
+
+	"breakglass/bot/view"
+	"breakglass/store/grant"
+)
+
+// openWithin is how long Slack may take to open a form: the trigger is good for
+// three seconds, and the acknowledgement has to go out in them, too.
+const openWithin = 2 * time.Second
+
+// openForm shows a form to the person whose act the trigger stands for. It asks
+// nobody but Slack, so that it opens in time whatever AWS does.
+func (b *Bot) openForm(ctx context.Context, trigger string, m view.Modal) error {
+	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	var req slack.ModalViewRequest
+	if err := json.Unmarshal(m.JSON(), &req); err != nil {
+		return fmt.Errorf("reading our own form: %w", err)
+	}
+	_, err := b.api.OpenViewContext(ctx, trigger, req)
+	return err
+}
+
+// form is what the form for a request shows.
+func (b *Bot) form(ask grant.Ask, emergency bool) *view.Modal {
+	f := view.Form{Ask: ask, Default: b.o.Policy.Limits.Default, Max: b.o.Policy.Limits.Max, Emergency: emergency}
+	for _, c := range b.o.Policy.Cells {
+		f.Cells = append(f.Cells, c.Name)
+	}
+	m := view.GrantForm(f)
+	return &m
+}
+
+// shortcut handles a global shortcut: the same form as of `/breakglass grant`.
+func (b *Bot) shortcut(ctx context.Context, cb slack.InteractionCallback, ack func(any), whisper func(reply)) {
+	err := b.openForm(ctx, cb.TriggerID, *b.form(grant.Ask{}, false))
+	ack(nil)
+	if err != nil {
+		whisper(b.noForm(grant.UserID(cb.User.ID), err, "`/breakglass grant cell=NAME arn=ARN ticket=NUMBER for=4h reason=WHY`"))
+	}
+}
+
+// noForm is the answer where a form could not be opened.
+func (b *Bot) noForm(user grant.UserID, err error, instead string) reply {
+	b.log.Warn("a form could not be opened", "user", clip(string(user)), "err", redact(err))
+	return b.refusal("form", user, grant.Refuse(grant.CannotTell, "Slack did not open the form in time. Nothing changed. Try again, or say it in words: %s.", instead))
+}
+
+// submitted handles a form that was sent in. What is wrong is shown on the field
+// it belongs to, and what was typed stays.
+func (b *Bot) submitted(ctx context.Context, env string, cb slack.InteractionCallback, ack func(any)) {
+	user := grant.UserID(cb.User.ID)
+	in := intent{
+		keys: []string{"envelope/" + env, click("form", cb.TriggerID, cb.User.ID, cb.View.ID, cb.View.CallbackID)},
+		user: user, ref: reference(), trigger: cb.TriggerID,
+	}
+	typed := entries(cb.View.State)
+	title, answer, err := b.fill(ctx, in, cb.View.CallbackID, cb.View.PrivateMetadata, typed)
+	if lost, ok := errors.AsType[*uncommitted](err); ok {
+		b.log.Error("a form could not be stored", "ref", lost.ref, "user", user, "err", lost.cause)
+		return // not acknowledged: the form stays, and Slack tells the person
+	}
+	if refusal, ok := errors.AsType[*grant.Refusal](err); ok && len(refusal.Fields) > 0 {
+		b.log.Info("refused", "what", "form", "user", clip(string(user)), "code", string(refusal.Code), "fields", slices.Sorted(maps.Keys(refusal.Fields)))
+		ack(map[string]any{"response_action": "errors", "errors": view.FormErrors(refusal.Fields, typed["for"] == view.ChoiceOther)})
+		return
+	}
+	if err != nil {
+		title, answer = "Not done", b.refusal("form", user, err)
+	}
+	m := view.Said(title, answer.msg)
+	ack(map[string]any{"response_action": "update", "view": json.RawMessage(m.JSON())})
+}
+
+// entries are what was typed and chosen, by block.
+func entries(state *slack.ViewState) map[string]string {
+	out := map[string]string{}
+	if state == nil {
+		return out
+	}
+	for block, actions := range state.Values {
+		for _, a := range actions {
+			s := a.Value
+			if a.SelectedOption.Value != "" {
+				s = a.SelectedOption.Value
+			}
+			if len(s) > 20_000 {
+				s = s[:20_000] // no form of ours takes more
+			}
+			out[block] = s
+		}
+	}
+	return out
+}
+
+// period is the duration that was chosen, or typed under "other".
+func period(typed map[string]string) string {
+	if d := typed["for"]; d != "" && d != view.ChoiceOther {
+		return d
+	}
+	return tidy(typed["for_other"])
+}
+
+// fill does what a form asks for.
+func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, typed map[string]string) (title string, r reply, err error) {
+	switch callback {
+	case view.CallbackGrant, view.CallbackEmergency:
+		ask := grant.Ask{
+			Cell: typed["cell"], ARN: unquote(tidy(typed["arn"])), Ticket: typed["ticket"], For: period(typed), Reason: typed["reason"],
+		}
+		r, err = b.ask(ctx, in, ask, callback == view.CallbackEmergency)
+		return "Request access", r, err
+	}
+	if len(metadata) > 64 {
+		return "", reply{}, unknownCard()
+	}
+	token, yes, _ := strings.Cut(metadata, ":")
+	g, err := b.o.Store.ByToken(token)
+	if err != nil {
+		return "", reply{}, err
+	}
+	switch callback {
+	case view.CallbackDeny:
+		by, err := b.people.approver(ctx, in.user)
+		if err != nil {
+			return "", reply{}, err
+		}
+		res, err := b.commit(in, g.ID, grant.Deny{By: by, Why: typed["reason"]})
+		return "Deny", reply{msg: view.Show(res.Grant, time.Now().UTC())}, err
+	case view.CallbackApproveLess:
+		d, err := grant.ParseDuration(period(typed))
+		if err != nil {
+			return "", reply{}, badPeriod(err)
+		}
+		by, err := b.people.approver(ctx, in.user)
+		if err != nil {
+			return "", reply{}, err
+		}
+		res, err := b.commit(in, g.ID, grant.Approve{By: by, For: d, Yes: yes})
+		return "Approve", reply{msg: view.Show(res.Grant, time.Now().UTC())}, err
+	case view.CallbackExtend:
+		r, err := b.extendBy(ctx, in, g, period(typed))
+		if refusal, ok := errors.AsType[*grant.Refusal](err); ok && (refusal.Code == grant.BadRequest || refusal.Code == grant.TooLong) {
+			return "", reply{}, onField("for", refusal)
+		}
+		return "Extend", r, err
+	default:
+		b.log.Warn("a form that nobody made was sent in", "user", in.user, "form", clip(callback))
+		return "", reply{}, unknownCard()
+	}
+}
+
+func badPeriod(err error) error {
+	return onField("for", grant.Refuse(grant.BadRequest, "Duration: %s.", grant.Clean(err.Error(), 120)))
+}
+
+// onField shows a refusal on one field of the form.
+func onField(field string, r *grant.Refusal) error {
+	own := *r
+	own.Fields = map[string]string{field: r.Text}
+	return &own
+}
+
+// ask makes a request, or opens an emergency.
+func (b *Bot) ask(ctx context.Context, in intent, ask grant.Ask, emergency bool) (reply, error) {
+	if emergency {
+		by, err := b.people.emergency(ctx, in.user)
+		if err != nil {
+			return reply{}, err
+		}
+		ev, err := b.o.Policy.Emergency(by, ask, newToken())
+		if err != nil {
+			return reply{}, err
+		}
+		res, err := b.commit(in, 0, ev)
+		if err != nil {
+			return reply{}, err
+		}
+		return reply{msg: view.Emergency(res.Grant, b.o.Channel)}, nil
+	}
+	by, err := b.people.requester(ctx, in.user)
+	if err != nil {
+		return reply{}, err
+	}
+	ev, err := b.o.Policy.Request(by, ask, newToken())
+	if err != nil {
+		return reply{}, err
+	}
+	res, err := b.commit(in, 0, ev)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{msg: view.Requested(res.Grant, b.o.Channel)}, nil
+}
+
+// extendBy asks for more time.
+func (b *Bot) extendBy(ctx context.Context, in intent, g grant.Grant, words string) (reply, error) {
+	by, err := b.people.requester(ctx, in.user)
+	if err != nil {
+		return reply{}, err
+	}
+	ev, err := b.o.Policy.Extend(by, words)
+	if err != nil {
+		return reply{}, err
+	}
+	res, err := b.commit(in, g.ID, ev)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{msg: view.ExtendAsked(res.Grant, b.o.Channel)}, nil
+}

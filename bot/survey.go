@@ -1,0 +1,146 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"breakglass/bot/view"
+	"breakglass/store"
+	"breakglass/store/grant"
+)
+
+// surveyLimit is the longest that one look at a cell's role may take.
+const surveyLimit = time.Minute
+
+// survey looks at the role of a cell, whether anything is open there or not.
+func (w *worker) survey(ctx context.Context, o store.Owed) error {
+	cell := grant.CellName(o.Effect.Arg)
+	if _, ok := w.bot.o.Policy.Cell(cell); !ok {
+		_, err := w.bot.o.Store.Settle(o) // not in the configuration any more
+		return err
+	}
+	sctx, cancel := context.WithTimeout(ctx, surveyLimit)
+	defer cancel()
+	s := w.bot.o.AWS.Survey(sctx, cell)
+	if err := ctx.Err(); err != nil {
+		return err // stopping: half a look is not worth keeping
+	}
+	ref := reference()
+	if s.Trouble != nil {
+		w.log.Warn("a cell could not be looked at", "ref", ref, "cell", string(cell), "kind", string(s.Trouble.Kind), "err", s.Trouble)
+	}
+	err := w.bot.o.Store.Look(store.Looked{Cell: cell, Survey: s, Now: time.Now().UTC(), Settles: o, Ref: ref, Token: newToken})
+	if err == nil {
+		w.feel(true)
+	}
+	return err
+}
+
+// stray posts or edits a message about a cell.
+func (w *worker) stray(ctx context.Context, o store.Owed) error {
+	ctx, cancel := context.WithTimeout(ctx, slackLimit)
+	defer cancel()
+	cell, what, ok := grant.ParseStrayArg(o.Effect.Arg)
+	if !ok {
+		_, err := w.bot.o.Store.Settle(o)
+		return err
+	}
+	g, err := w.bot.o.Store.Guard(cell)
+	if err != nil {
+		return err
+	}
+	x, ok := g.Stray(what)
+	if !ok {
+		return w.blind(ctx, o, cell)
+	}
+	render := func() (view.Message, error) {
+		newest, err := w.bot.o.Store.Guard(cell)
+		if err != nil {
+			return view.Message{}, err
+		}
+		live, err := w.bot.o.Store.Live()
+		if err != nil {
+			return view.Message{}, err
+		}
+		now, ok := newest.Stray(what)
+		if !ok {
+			return view.Message{}, errNotWorth
+		}
+		return view.Stray(cell, now, live, w.bot.o.Policy.Adoptable(cell, now), w.audience()), nil
+	}
+	if x.Card.TS != "" {
+		err := w.bot.posts.update(ctx, x.Card, render)
+		switch {
+		case err == nil, errors.Is(err, errNotWorth), gone(err) && !x.Gone.IsZero():
+			_, err := w.bot.o.Store.Settle(o)
+			return err
+		case !gone(err):
+			return err
+		}
+		// Somebody deleted the message, but the trust is there: it must be told.
+	}
+	at, err := w.bot.posts.post(ctx, w.place(o, grant.Grant{}), render)
+	switch {
+	case errors.Is(err, errNotWorth):
+		_, err := w.bot.o.Store.Settle(o)
+		return err
+	case err != nil:
+		return err
+	}
+	return w.bot.o.Store.Posted(cell, what, at, o)
+}
+
+// blind says that a cell cannot be looked at, if that is still so.
+func (w *worker) blind(ctx context.Context, o store.Owed, cell grant.CellName) error {
+	render := func() (view.Message, error) {
+		g, err := w.bot.o.Store.Guard(cell)
+		if err != nil {
+			return view.Message{}, err
+		}
+		m, ok := view.Blind(g)
+		if !ok {
+			return view.Message{}, errNotWorth
+		}
+		return m, nil
+	}
+	if _, err := w.bot.posts.post(ctx, w.place(o, grant.Grant{}), render); err != nil && !errors.Is(err, errNotWorth) {
+		return err
+	}
+	_, err := w.bot.o.Store.Settle(o)
+	return err
+}
+
+// answerStray does what a button of a stray's message says.
+func (b *Bot) answerStray(ctx context.Context, in intent, action, token string) (*reply, error) {
+	cell, x, err := b.o.Store.Stray(token)
+	if err != nil {
+		return nil, err
+	}
+	var ev grant.Event
+	if action == view.ActionAdopt {
+		by, err := b.people.requester(ctx, in.user)
+		if err != nil {
+			return nil, err
+		}
+		if ev, err = b.o.Policy.Adopt(by, cell, x, newToken()); err != nil {
+			return nil, err
+		}
+	} else {
+		by, err := b.people.closer(ctx, in.user, grant.Grant{})
+		if err != nil {
+			return nil, err
+		}
+		if ev, err = b.o.Policy.Removal(by, cell, x, newToken()); err != nil {
+			return nil, err
+		}
+	}
+	res, err := b.commit(in, 0, ev)
+	if err != nil {
+		return nil, err
+	}
+	if res.Grant.Removal {
+		return &reply{msg: view.Revoking([]grant.Grant{res.Grant}, 0, b.o.Channel)}, nil
+	}
+	return &reply{msg: view.Requested(res.Grant, b.o.Channel)}, nil
+}
