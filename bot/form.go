@@ -72,7 +72,7 @@ func (b *Bot) submitted(ctx context.Context, env string, cb slack.InteractionCal
 		b.log.Error("a form could not be stored", "ref", lost.ref, "user", user, "err", lost.cause)
 		return // not acknowledged: the form stays, and Slack tells the person
 	}
-	if refusal, ok := errors.AsType[*grant.Refusal](err); ok && len(refusal.Fields) > 0 {
+	if refusal, ok := errors.AsType[*grant.Refusal](err); ok && len(view.FormErrors(refusal.Fields, false)) > 0 {
 		b.log.Info("refused", "what", "form", "user", clip(string(user)), "code", string(refusal.Code), "fields", slices.Sorted(maps.Keys(refusal.Fields)))
 		ack(map[string]any{"response_action": "errors", "errors": view.FormErrors(refusal.Fields, typed["for"] == view.ChoiceOther)})
 		return
@@ -149,6 +149,9 @@ func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, ty
 			return "", reply{}, err
 		}
 		res, err := b.commit(in, g.ID, grant.Approve{By: by, For: d, Yes: yes})
+		if refusal, ok := errors.AsType[*grant.Refusal](err); ok && (refusal.Code == grant.BadRequest || refusal.Code == grant.TooLong) {
+			return "", reply{}, onField("for", refusal)
+		}
 		return "Approve", reply{msg: view.Show(res.Grant, time.Now().UTC())}, err
 	case view.CallbackExtend:
 		r, err := b.extendBy(ctx, in, g, period(typed))

@@ -161,6 +161,9 @@ func (b *Bot) homeOf(ctx context.Context, u grant.UserID) (view.HomeView, error)
 	if _, refused := errors.AsType[*grant.Refusal](err); err != nil && !refused {
 		return v, err
 	}
+	if revoker, err := b.people.closer(ctx, u, grant.Grant{}); err == nil {
+		v.MayRevoke = revoker.Approver || revoker.Revoker
+	}
 	requester, err := b.people.requester(ctx, u)
 	v.MayRequest = err == nil && requester.Requester
 	return v, nil

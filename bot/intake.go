@@ -252,11 +252,15 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 		return
 	}
 	action := cb.ActionCallback.BlockActions[0]
+	what, value := action.ActionID, action.Value
+	if what == view.ActionMore {
+		what, value, _ = strings.Cut(action.SelectedOption.Value, " ")
+	}
 	in := intent{
-		keys: []string{"envelope/" + env, click("action", cb.TriggerID, cb.User.ID, action.ActionID, action.Value, action.ActionTs)},
+		keys: []string{"envelope/" + env, click("action", cb.TriggerID, cb.User.ID, what, value, action.ActionTs)},
 		user: user, ref: reference(), trigger: cb.TriggerID,
 	}
-	answer, err := b.press(ctx, in, action.ActionID, action.Value)
+	answer, err := b.press(ctx, in, what, value)
 	var lost *uncommitted
 	switch {
 	case errors.As(err, &lost):
@@ -330,7 +334,14 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 			_, _, err := g.Apply(grant.Extend{By: grant.Actor{Kind: grant.Person, User: in.user, Requester: true}}, time.Now().UTC())
 			return nil, err
 		}
-		m := view.ExtendForm(g, b.o.Policy.Limits.Max)
+		limit := b.o.Policy.Limits.Max
+		if limit > 0 {
+			// What is left counts, too; a form without a limit is not meant.
+			if limit -= max(time.Until(g.End), 0); limit < time.Second {
+				return nil, grant.Refuse(grant.TooLong, "%s still has as long to go as is allowed here, %s. Nothing changed. Ask for more later.", g.ID, grant.FormatDuration(b.o.Policy.Limits.Max))
+			}
+		}
+		m := view.ExtendForm(g, limit)
 		return &reply{modal: &m, msg: view.Message{Text: "`/breakglass extend " + g.ID.String() + " 2h`"}}, nil
 	case view.ActionApproveExtension, view.ActionDenyExtension:
 		n, err := strconv.Atoi(behind)

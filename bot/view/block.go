@@ -62,13 +62,14 @@ type object struct {
 
 func plainText(s string) object { return object{Type: "plain_text", Text: s, Emoji: new(false)} }
 
-// button is a button. Its value is the grant's opaque token and nothing else:
+// button is a button or a menu. Its value is the grant's opaque token and nothing else:
 // nothing that comes back with a click is trusted.
 type button struct {
 	Type     string   `json:"type"`
 	ActionID string   `json:"action_id"`
-	Text     object   `json:"text"`
+	Text     object   `json:"text,omitzero"`
 	Value    string   `json:"value,omitempty"`
+	Options  []option `json:"options,omitempty"` // of a menu
 	Style    string   `json:"style,omitempty"`
 	Confirm  *confirm `json:"confirm,omitempty"`
 }

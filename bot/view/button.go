@@ -23,6 +23,10 @@ const (
 	ActionApproveExtension = "approve_extension"
 	ActionDenyExtension    = "deny_extension"
 
+	// ActionMore is a menu; the value that is chosen is an action_id, a space, and
+	// that action's value.
+	ActionMore = "more"
+
 	// These open a form: [ApproveLessForm], [DenyForm], [ExtendForm], and, with a
 	// value that says nothing, [GrantForm].
 	ActionApproveLess = "approve_less"
@@ -41,13 +45,33 @@ func decisive(g grant.Grant) []button {
 	})}
 }
 
-// considered are the answers that need words.
-func considered(g grant.Grant) []button {
-	var out []button
+// considered are the answers that need words, in a menu of their own: on a phone
+// there is little room, and labels that begin alike are mistaken for each other.
+func considered(g grant.Grant) button {
+	b := button{Type: "overflow", ActionID: ActionMore}
 	if canLess(g) {
-		out = append(out, newButton(g, ActionApproveLess, "Approve for less…", "", nil))
+		b.Options = append(b.Options, menuItem(g, ActionApproveLess, "Approve for less…"))
 	}
-	return append(out, newButton(g, ActionDenyWhy, "Deny with a reason…", "", nil))
+	b.Options = append(b.Options, menuItem(g, ActionDenyWhy, "Deny with a reason…"))
+	return b
+}
+
+// menuItem is one line of a menu. Its value is what a button of its own would say
+// by its action_id, and the token.
+func menuItem(g grant.Grant, action, label string) option {
+	return option{Text: plainText(label), Value: action + " " + g.Token}
+}
+
+// labels are what a button or the lines of a menu read.
+func (b button) labels() []string {
+	if b.Type != "overflow" {
+		return []string{b.Text.Text}
+	}
+	out := make([]string, len(b.Options))
+	for i, o := range b.Options {
+		out[i] = o.Text.Text
+	}
+	return out
 }
 
 func withdrawButton(g grant.Grant) button { return newButton(g, ActionWithdraw, "Withdraw", "", nil) }

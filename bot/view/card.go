@@ -98,7 +98,7 @@ func (p *page) requested(g grant.Grant) {
 	p.facts(g, cardReason)
 	p.checks(g, 8)
 	p.plan(g)
-	p.press(append(append(decisive(g), withdrawButton(g)), considered(g)...)...)
+	p.press(append(decisive(g), withdrawButton(g), considered(g))...)
 }
 
 // askedLine says that less is approved than was asked for.

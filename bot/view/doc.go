@@ -19,8 +19,8 @@
 //   - The word closed is said of no grant that is not proven closed.
 //   - A card shows the buttons that work in its phase, and no others. It changes
 //     only with its grant.
-//   - Buttons that act at once come before those that open a form, whose labels
-//     end in dots and begin as theirs do.
+//   - Answers to a request that open a form stand in a menu, so that no two
+//     buttons of a card begin alike.
 //   - No button stands without the words that it is about, however little room is
 //     left.
 //   - A step, a check or a phase is always told in words too, never by a mark or
@@ -82,7 +82,7 @@
 //	`<end>` is 4 h after opening. AWS itself refuses everything after it.
 //	SingleStore can then open a shell on `i-0a1b2c3d4e5f60718` (Privileged access instance).
 //
-//	[ Approve 4 h ] [ Deny … ] [ Withdraw ] [ Approve for less… ] [ Deny with a reason… ]
+//	[ Approve 4 h ] [ Deny … ] [ Withdraw ] [ ⋯ Approve for less… | Deny with a reason… ]
 //
 //	BG-7 · Opening · helios-prod
 //	============================

@@ -109,6 +109,13 @@ func readRich(part map[string]any) string {
 }
 
 func readButton(b map[string]any) string {
+	if b["type"] == "overflow" {
+		var items []string
+		for _, o := range b["options"].([]any) {
+			items = append(items, o.(map[string]any)["text"].(map[string]any)["text"].(string))
+		}
+		return "[ ⋯ " + strings.Join(items, " | ") + " ]"
+	}
 	s := "[ " + b["text"].(map[string]any)["text"].(string) + " ]"
 	if b["confirm"] != nil {
 		s = strings.TrimSuffix(s, " ]") + " … ]"

@@ -203,7 +203,7 @@ func (p *page) decision(g grant.Grant, now time.Time) {
 		lines = append(lines, planInShort(g))
 	}
 	p.lead(append(lines, ln("All of it is on its card, and in ", code(showCommand(g))))...)
-	p.press(append(decisive(g), considered(g)...)...)
+	p.press(append(decisive(g), considered(g))...)
 }
 
 // openNow is what is open, opening and closing, the nearest end first, and a

@@ -88,7 +88,7 @@ func TestHome_mine(t *testing.T) {
 		Live:  []grant.Grant{g(1, "requested_half_approved"), g(2, "open_more_half"), g(3, "opening")}, // both approved by Ben
 		Ended: []grant.Grant{owes}, Unsigned: []grant.Grant{owes}, Now: start.Add(2 * time.Hour),
 	}
-	decideOne := []string{"approve T1", "deny T1", "approve_less T1", "deny_why T1"}
+	decideOne := []string{"approve T1", "deny T1", "more "}
 	decideMore := []string{"approve_extension T2:1", "deny_extension T2:1"}
 	for _, tt := range []struct {
 		name                    string

@@ -97,7 +97,9 @@ func (q part) size() int {
 		}
 	}
 	for _, b := range q.buttons {
-		n += units(b.Text.Text) + 20
+		for _, label := range b.labels() {
+			n += units(label) + 20
+		}
 	}
 	return n
 }
@@ -194,7 +196,9 @@ func (p *page) text() string {
 	var labels []string
 	for _, q := range p.parts {
 		for _, b := range q.buttons {
-			labels = append(labels, Escape(b.Text.Text))
+			for _, label := range b.labels() {
+				labels = append(labels, Escape(label))
+			}
 		}
 	}
 	last := ""

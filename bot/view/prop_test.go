@@ -460,6 +460,16 @@ func pressable(t interface{ Errorf(string, ...any) }, m Message) (actions []stri
 			}
 		}
 		for _, x := range all {
+			if x.Type == "overflow" {
+				for _, o := range x.Options {
+					action, value, _ := strings.Cut(o.Value, " ")
+					if !values.MatchString(value) || len(o.Value) > 150 {
+						t.Errorf("the choice %q carries %q, want the token alone", o.Text.Text, o.Value)
+					}
+					actions = append(actions, action)
+				}
+				continue
+			}
 			if !values.MatchString(x.Value) && x.ActionID != ActionRevokeAll {
 				t.Errorf("the button %s carries %q, want the token alone", x.ActionID, x.Value)
 			}
@@ -872,7 +882,7 @@ func TestButtons_labels(t *testing.T) {
 		for _, b := range m.Blocks {
 			for _, e := range b.Elements {
 				if b, ok := e.(button); ok {
-					labels = append(labels, b.Text.Text)
+					labels = append(labels, b.labels()...)
 				}
 			}
 		}
