@@ -82,6 +82,11 @@ type requestDetail struct {
 	Reason    string          `json:"reason"`
 	Duration  string          `json:"duration"`
 	Approvals int             `json:"approvals"` // how many are needed
+	// Stray and Takes say that it adopts trust that no grant explained.
+	Stray string   `json:"stray,omitempty"`
+	Takes grant.ID `json:"takes,omitempty"`
+
+	Emergency bool `json:"emergency,omitempty"`
 }
 
 // decisionDetail holds what was decided on, so that the entry alone says what
@@ -93,6 +98,8 @@ type decisionDetail struct {
 	Needed    int           `json:"needed,omitempty"`
 	Statement string        `json:"statement,omitempty"` // as the checks announced it
 	Why       string        `json:"why,omitempty"`
+	// Redirect is what of the logs was agreed to beside.
+	Redirect *grant.Redirect `json:"redirect,omitempty"`
 }
 
 type checkDetail struct {
@@ -137,11 +144,28 @@ type reminderDetail struct {
 	Name string `json:"name"`
 }
 
+type unapprovedDetail struct {
+	Users []grant.UserID `json:"users"`
+}
+
+type extensionDetail struct {
+	N           int       `json:"n,omitempty"`
+	For         string    `json:"for,omitempty"`
+	Approvals   int       `json:"approvals,omitempty"` // with this one
+	Needed      int       `json:"needed,omitempty"`
+	From        time.Time `json:"from,omitzero"`
+	Until       time.Time `json:"until,omitzero"`
+	Statement   string    `json:"statement,omitempty"`
+	TrustBefore string    `json:"trust_before,omitempty"`
+	TrustAfter  string    `json:"trust_after,omitempty"`
+}
+
 // watchDetail holds what a look has shown that was not known before.
 type watchDetail struct {
 	Came        []grant.Session   `json:"came,omitempty"`
 	Left        []string          `json:"left,omitempty"`         // sessions
 	Unlogged    []string          `json:"unlogged,omitempty"`     // sessions
+	Logged      []string          `json:"logged,omitempty"`       // sessions, late
 	NeverLogged []string          `json:"never_logged,omitempty"` // sessions
 	Beyond      int               `json:"beyond,omitempty"`       // live sessions that are not followed one by one
 	Drift       map[string]string `json:"drift,omitempty"`
@@ -190,6 +214,9 @@ func watched(before, after *grant.Watch) watchDetail {
 		if v.Unlogged && !was.Unlogged {
 			d.Unlogged = append(d.Unlogged, v.Session.ID)
 		}
+		if !v.LoggedAt.IsZero() && was.LoggedAt.IsZero() {
+			d.Logged = append(d.Logged, v.Session.ID)
+		}
 		if v.NeverLogged && !was.NeverLogged {
 			d.NeverLogged = append(d.NeverLogged, v.Session.ID)
 		}
@@ -225,6 +252,7 @@ func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
 		return raw(requestDetail{
 			Cell: e.Cell, Account: e.Account, Region: e.Region, Principal: e.Principal,
 			Ticket: e.Ticket, Reason: e.Reason, Duration: e.Duration.String(), Approvals: e.Terms.Approvals,
+			Stray: e.Stray, Takes: e.Takes, Emergency: e.Emergency,
 		})
 	case grant.Approve:
 		d := decisionDetail{
@@ -232,7 +260,7 @@ func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
 			Approvals: len(after.Approvals), Needed: after.Terms.Approvals,
 		}
 		if before.Report != nil {
-			d.Statement = before.Report.Statement
+			d.Statement, d.Redirect = before.Report.Statement, before.Report.Redirect
 		}
 		return raw(d)
 	case grant.Deny:
@@ -270,7 +298,27 @@ func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
 		}
 		return raw(d)
 	case grant.ReminderDue:
-		return raw(reminderDetail(e))
+		return raw(reminderDetail{Name: e.Name})
+	case grant.Remove:
+		x := e.Stray
+		return raw(strayDetail{Cell: e.Cell, RoleARN: x.RoleARN, Sid: x.Sid, Principal: x.Principal, End: x.End})
+	case grant.Replanned:
+		return raw(trouble(e.Trouble, 0))
+	case grant.Unapproved:
+		return raw(unapprovedDetail(e))
+	case grant.Extend:
+		return raw(extensionDetail{N: after.Extension.N, For: e.For.String()})
+	case grant.ApproveExtension:
+		x := after.Extension
+		return raw(extensionDetail{N: x.N, For: x.For.String(), Approvals: len(x.Approvals), Needed: after.Terms.Approvals, Until: x.Until})
+	case grant.DenyExtension:
+		return raw(extensionDetail{N: e.N})
+	case grant.ExtendDone:
+		return raw(extensionDetail{From: before.End, Until: after.End, Statement: e.Access.Statement, TrustBefore: e.Access.TrustBefore, TrustAfter: e.Access.TrustAfter})
+	case grant.ExtendDelayed:
+		return raw(trouble(e.Trouble, e.Wait))
+	case grant.ExtendFailed:
+		return raw(trouble(e.Trouble, 0))
 	case grant.Watched:
 		return raw(watched(before.Watch, after.Watch))
 	default:

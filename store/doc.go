@@ -19,15 +19,16 @@
 //
 //	meta      schema                       → version (8 bytes)
 //	          head                         → last audit entry: seq, hash
-//	grants    id                           → grant (JSON); its sequence is the last id
+//	grants    id                           → grant (JSON); its sequence is the last id, or one seen in AWS
 //	tokens    token of the card's buttons  → id
-//	live      id                           → phase       grants that have not ended
+//	live      id                           → phase, 0, role of an open one; grants that have not ended
 //	ended     cell, 0, end, id             → phase       grants that have; cell "" holds all
 //	outbox    due, urgency, seq            → owed (JSON); its sequence is the last seq
-//	owes      id, kind, 0, arg             → key in outbox
+//	owes      id, kind, 0, arg             → key in outbox; id 0 is for what is owed for a cell
 //	seen      dedupe key                   → when, id
 //	seen_at   when, dedupe key             →             for pruning
 //	audit     seq                          → hash, entry (JSON)
+//	guards    cell                         → what is remembered of the cell (JSON)
 //
 // # Invariants
 //
@@ -42,6 +43,7 @@
 //     the one before. The last one is also in meta, so that the end cannot be
 //     cut off unnoticed.
 //   - Ids are never used twice.
+//   - An id that a statement in AWS was seen to carry is not given out again.
 //   - A phase or a kind of effect that is not known stops the start.
 //   - What is read for the next thing due, for the status and for one grant does
 //     not grow with the number of grants that have ended.

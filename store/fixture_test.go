@@ -104,6 +104,26 @@ func access(now time.Time) grant.Access {
 	}
 }
 
+const support = "arn:aws:iam::111122223333:role/support"
+
+// ours is a statement of a grant, theirs one that somebody else wrote.
+func ours(id grant.ID) grant.Trust {
+	return grant.Trust{Sid: id.Sid(), Principal: support, ID: id, End: t0.Add(time.Hour)}
+}
+
+func theirs(sid string) grant.Trust { return grant.Trust{Sid: sid, Principal: support} }
+
+func surveyed(list ...grant.Trust) grant.Survey {
+	a := access(t0)
+	return grant.Survey{RoleARN: a.RoleARN, RoleName: a.RoleName, Trust: list}
+}
+
+// removal takes a stray away.
+func removal(token string, x grant.Stray) grant.Remove {
+	r := request(token)
+	return grant.Remove{By: bob, Token: token, Cell: r.Cell, Account: r.Account, Region: r.Region, Terms: r.Terms, Stray: x}
+}
+
 // closingRounds are two rounds that prove a closing, a settle time apart.
 func closingRounds(start time.Time) []grant.CloseRound {
 	round := grant.Round{

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"time"
 
@@ -19,10 +20,11 @@ var (
 	bucketSeen   = []byte("seen")
 	bucketSeenAt = []byte("seen_at")
 	bucketAudit  = []byte("audit")
+	bucketGuards = []byte("guards")
 
 	buckets = [][]byte{
 		bucketMeta, bucketGrants, bucketTokens, bucketLive, bucketEnded,
-		bucketOutbox, bucketOwes, bucketSeen, bucketSeenAt, bucketAudit,
+		bucketOutbox, bucketOwes, bucketSeen, bucketSeenAt, bucketAudit, bucketGuards,
 	}
 )
 
@@ -75,6 +77,12 @@ func outboxSeq(k []byte) uint64 { return binary.BigEndian.Uint64(k[timeLen+1:]) 
 func owesKey(id grant.ID, e grant.Effect) []byte {
 	k := append(idKey(id), e.Kind...)
 	return append(append(k, 0), e.Arg...)
+}
+
+// splitOwesKey reads the kind and the argument back.
+func splitOwesKey(k []byte) (grant.EffectKind, string) {
+	kind, arg, _ := bytes.Cut(k[8:], []byte{0})
+	return grant.EffectKind(kind), string(arg)
 }
 
 // endedKey sorts the grants of one cell, or of all (cell ""), by their end.

@@ -21,7 +21,8 @@ import (
 //
 //	1  the first
 //	2  Grant.Watch, and the effect watch, which every open grant owes
-const schema = 2
+//	3  what is remembered of the cells; strays, requests that are asked again
+const schema = 3
 
 // The reasons for which a database cannot be opened that a caller may want to
 // tell apart.
@@ -243,14 +244,15 @@ func checkSchema(tx *bbolt.Tx) error {
 	if len(version) != 8 {
 		return damagedf("it is not a database of breakglass. Check store.path")
 	}
-	switch v := binary.BigEndian.Uint64(version); {
+	v := binary.BigEndian.Uint64(version)
+	switch {
 	case v > schema:
 		return fmt.Errorf("%w: its schema is version %d and this program knows %d. Run the newer program, or restore a backup from before", ErrNewer, v, schema)
 	case v < 1:
 		return damaged("its schema version %d never was", v)
 	}
 	for _, name := range buckets {
-		if tx.Bucket(name) == nil {
+		if tx.Bucket(name) == nil && (v >= 3 || string(name) != string(bucketGuards)) {
 			return damaged("the part %q is missing. Restore a backup", name)
 		}
 	}
@@ -267,14 +269,20 @@ func upgrade(db *bbolt.DB, now time.Time) (err error) {
 		return err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
+		if _, err := tx.CreateBucketIfNotExists(bucketGuards); err != nil {
+			return err
+		}
 		// From 1: the grants that are open are to be looked at like those that are
-		// opened from now on.
+		// opened from now on. From 2 they owe that already.
 		live, err := loadLive(tx)
 		if err != nil {
 			return err
 		}
 		for _, g := range live {
-			if g.Phase != grant.Open {
+			if err := tx.Bucket(bucketLive).Put(idKey(g.ID), liveValue(g)); err != nil {
+				return err
+			}
+			if g.Phase != grant.Open || tx.Bucket(bucketOwes).Get(owesKey(g.ID, grant.Effect{Kind: grant.DoWatch})) != nil {
 				continue
 			}
 			if err := putEffects(tx, g.ID, []grant.Effect{{Kind: grant.DoWatch, Due: now}}); err != nil {

@@ -186,10 +186,11 @@ func TestOpen_schemaAndNames(t *testing.T) {
 		words  []string
 		is     error
 	}{
-		"a newer schema":        {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaSchema, seqKey(schema+1)) }, []string{"newer breakglass", "version 3", "knows 2"}, ErrNewer},
+		"a newer schema":        {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaSchema, seqKey(schema+1)) }, []string{"newer breakglass", "version 4", "knows 3"}, ErrNewer},
 		"a schema that was not": {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaSchema, seqKey(0)) }, nil, ErrDamaged},
 		"no schema":             {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaSchema) }, []string{"not a database of breakglass"}, ErrDamaged},
 		"a missing bucket":      {func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketOwes) }, []string{`"owes"`}, ErrDamaged},
+		"no part for the cells": {func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketGuards) }, []string{`"guards"`}, ErrDamaged},
 		"an unknown phase":      {replace(bucketGrants, idKey(2), `"phase":"open"`, `"phase":"ajar"`), []string{`"ajar"`}, ErrDamaged},
 		"an unknown end":        {func(tx *bbolt.Tx) error { return tx.Bucket(bucketEnded).Put(endedKey("", t0, 1), []byte("gone")) }, []string{`"gone"`}, ErrDamaged},
 		"an unknown effect":     {firstRow(`"kind":"expire"`, `"kind":"explode"`), []string{`"explode"`}, ErrDamaged},

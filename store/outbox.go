@@ -11,7 +11,8 @@ import (
 	"breakglass/store/grant"
 )
 
-// Owed is one row of the outbox: an effect that a grant owes. Seq is its
+// Owed is one row of the outbox: an effect that a grant owes, or one of a cell,
+// and then Grant is 0. Seq is its
 // identity; an effect that replaces it gets a new one, so that whoever worked
 // on the older row cannot settle the newer by mistake.
 type Owed struct {
@@ -159,7 +160,11 @@ func (s *Store) signal() {
 // the same kind and argument, a cancelled one goes.
 func putEffects(tx *bbolt.Tx, id grant.ID, effects []grant.Effect) error {
 	outbox, owes := tx.Bucket(bucketOutbox), tx.Bucket(bucketOwes)
+	owner := id
 	for _, e := range effects {
+		if id = owner; e.Kind.OfCell() {
+			id = 0
+		}
 		k := owesKey(id, e)
 		if old := owes.Get(k); old != nil {
 			if err := outbox.Delete(bytes.Clone(old)); err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +36,7 @@ func TestCommit_properties(t *testing.T) {
 				t.Fatal(err)
 			}
 		}()
-		m := model{grants: map[grant.ID]grant.Grant{}, owed: map[owedKey]time.Time{}, keys: map[string]grant.ID{}}
+		m := model{grants: map[grant.ID]grant.Grant{}, owed: map[owedKey]time.Time{}, keys: map[string]grant.ID{}, guards: map[grant.CellName]grant.Guard{}}
 		now := t0
 
 		commit := func(t *rapid.T, id grant.ID, ev grant.Event, settles Owed) {
@@ -47,7 +48,10 @@ func TestCommit_properties(t *testing.T) {
 			m.commit(t, keys, id, ev, now, settles, r, err)
 		}
 		one := func(t *rapid.T) grant.ID {
-			return grant.ID(rapid.IntRange(1, max(len(m.grants)+1, 1)).Draw(t, "grant"))
+			if ids := slices.Sorted(maps.Keys(m.grants)); len(ids) > 0 && rapid.IntRange(0, 9).Draw(t, "known") > 0 {
+				return rapid.SampledFrom(ids).Draw(t, "grant")
+			}
+			return m.last + 1
 		}
 		click := func(ev func(by grant.Actor) grant.Event) func(*rapid.T) {
 			return func(t *rapid.T) {
@@ -83,7 +87,29 @@ func TestCommit_properties(t *testing.T) {
 				ev.By.Requester = rapid.IntRange(0, 4).Draw(t, "requester") > 0
 				ev.Terms.Approvals = rapid.IntRange(1, 2).Draw(t, "approvals")
 				ev.Duration = rapid.SampledFrom([]time.Duration{time.Minute, 4 * time.Hour}).Draw(t, "duration")
+				ev.Cell = rapid.SampledFrom(patrolled).Draw(t, "cell")
+				ev.Principal = rapid.SampledFrom([]grant.RoleARN{ev.Principal, "arn:aws:iam::111122223333:role/other"}).Draw(t, "principal")
+				if x, ok := m.stray(t); ok && rapid.Bool().Draw(t, "adopts") {
+					ev.Stray, ev.Takes = x.Token, x.ID
+				}
 				commit(t, 0, ev, Owed{})
+			},
+			"remove": func(t *rapid.T) {
+				x, ok := m.stray(t)
+				if !ok || len(m.grants) >= 8 {
+					t.Skip("nothing to remove, or enough")
+				}
+				n++
+				ev := removal(fmt.Sprint("tok-", n), x)
+				ev.By = rapid.SampledFrom([]grant.Actor{bob, bob, eve}).Draw(t, "by")
+				commit(t, 0, ev, Owed{})
+			},
+			"look": func(t *rapid.T) { m.look(t, s, rapid.SampledFrom(patrolled).Draw(t, "cell"), now, Owed{}) },
+			"patrol": func(t *rapid.T) {
+				if rapid.IntRange(0, 5).Draw(t, "rarely") > 0 {
+					t.Skip("a patrol is for the start")
+				}
+				m.patrol(t, s, patrolled[:rapid.IntRange(1, 2).Draw(t, "cells")], now)
 			},
 			"approve":      click(func(by grant.Actor) grant.Event { return grant.Approve{By: by} }),
 			"approve too":  click(func(by grant.Actor) grant.Event { return grant.Approve{By: by} }),
@@ -101,6 +127,10 @@ func TestCommit_properties(t *testing.T) {
 				o := rapid.SampledFrom(m.stale).Draw(t, "stale")
 				if done, err := s.Settle(o); err != nil || done {
 					t.Fatalf("Settle of the old row %+v = %v, %v", o, done, err)
+				}
+				if o.Grant == 0 {
+					m.look(t, s, patrolled[0], now, o)
+					return
 				}
 				commit(t, o.Grant, grant.CardPosted{Card: grant.Card{Channel: "C1", TS: "2"}}, o)
 			},
@@ -137,9 +167,15 @@ type model struct {
 	grants map[grant.ID]grant.Grant
 	owed   map[owedKey]time.Time
 	keys   map[string]grant.ID
+	guards map[grant.CellName]grant.Guard
+	last   grant.ID // that was given out, or seen in AWS
+	tokens int      // of strays
 	audit  int
 	stale  []Owed
 }
+
+// patrolled are two cells with one role.
+var patrolled = []grant.CellName{"helios-prod", "helios-two"}
 
 // commit does to the model what the store should have done, and compares.
 func (m *model) commit(t *rapid.T, keys []string, id grant.ID, ev grant.Event, now time.Time, settles Owed, r Result, err error) {
@@ -152,7 +188,15 @@ func (m *model) commit(t *rapid.T, keys []string, id grant.ID, ev grant.Event, n
 		}
 	}
 	if id == 0 {
-		id = grant.ID(len(m.grants) + 1)
+		if want := grant.Alone(ev, m.live()); want != nil {
+			if err == nil || err.Error() != want.Error() || r.Grant.ID != 0 {
+				t.Fatalf("Commit of %s = %+v, %v, want %v", ev.Kind(), r, err, want)
+			}
+			m.remember(keys, 0)
+			m.audit++
+			return
+		}
+		id = m.last + 1
 		m.grants[id] = grant.Grant{ID: id}
 	}
 	g, ok := m.grants[id]
@@ -184,17 +228,107 @@ func (m *model) commit(t *rapid.T, keys []string, id grant.ID, ev grant.Event, n
 	m.remember(keys, id)
 	m.settle(settles)
 	m.grants[id] = next
+	m.last = max(m.last, id)
 	if r.Before != g.Phase || r.Grant.Version != next.Version {
 		t.Fatalf("Commit of %s = %+v", ev.Kind(), r)
 	}
+	m.owe(id, effects)
+	for other, effects := range grant.Bystanders(g, next, m.live(), now) {
+		m.owe(other, effects)
+	}
+	if !bookkeeping(ev, g, next, effects) {
+		m.audit++
+	}
+}
+
+// owe keeps what a cell owes under the id 0.
+func (m *model) owe(id grant.ID, effects []grant.Effect) {
 	for _, e := range effects {
 		k := owedKey{id, e.Kind, e.Arg}
+		if e.Kind == grant.DoSurvey || e.Kind == grant.DoStray {
+			k.id = 0
+		}
 		if delete(m.owed, k); !e.Cancel {
 			m.owed[k] = e.Due
 		}
 	}
-	if !bookkeeping(ev, g, next, effects) {
-		m.audit++
+}
+
+func (m *model) live() (list []grant.Grant) {
+	for _, id := range slices.Sorted(maps.Keys(m.grants)) {
+		if g := m.grants[id]; g.Phase != grant.None && !g.Phase.Terminal() {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+// stray draws one that is remembered, gone or not.
+func (m *model) stray(t *rapid.T) (grant.Stray, bool) {
+	var list []grant.Stray
+	for _, cell := range patrolled {
+		list = append(list, m.guards[cell].Strays...)
+	}
+	if len(list) == 0 {
+		return grant.Stray{}, false
+	}
+	return rapid.SampledFrom(list).Draw(t, "stray"), true
+}
+
+// look draws what a cell's role trusts, and takes it in.
+func (m *model) look(t *rapid.T, s *Store, cell grant.CellName, now time.Time, settles Owed) {
+	see := surveyed()
+	for _, n := range rapid.SliceOfN(rapid.IntRange(0, 5), 0, 3).Draw(t, "trust") {
+		x := theirs(fmt.Sprint("S", n))
+		if n > 2 { // ours: of a grant that was or is, or of none that is known here
+			x = ours(grant.ID(max(int(m.last)+n-4, 1)))
+		}
+		see.Trust = append(see.Trust, x)
+	}
+	if rapid.IntRange(0, 5).Draw(t, "trouble") == 0 {
+		see = unseen()
+	}
+	token := func(n *int) func() string {
+		return func() string { *n++; return fmt.Sprint("stray-", *n) }
+	}
+	tokens := m.tokens
+	before := m.guards[cell]
+	before.Cell = cell
+	var others []grant.Guard
+	for _, name := range patrolled {
+		if g, ok := m.guards[name]; ok && name != cell {
+			others = append(others, g)
+		}
+	}
+	after, effects := before.Survey(see, m.live(), others, token(&m.tokens), now)
+	if err := s.Look(Looked{Cell: cell, Survey: see, Now: now, Settles: settles, Ref: "ref", Token: token(&tokens)}); err != nil {
+		t.Fatal(err)
+	}
+	m.guards[cell] = after
+	for _, x := range see.Trust {
+		m.last = max(m.last, x.ID)
+	}
+	m.settle(settles)
+	for _, e := range effects {
+		if e.Kind == grant.DoStray {
+			m.audit++
+		} else if due, ok := m.owed[owedKey{0, e.Kind, e.Arg}]; ok && !due.After(e.Due) {
+			continue // somebody wants one sooner
+		}
+		m.owe(0, []grant.Effect{e})
+	}
+}
+
+func (m *model) patrol(t *rapid.T, s *Store, cells []grant.CellName, now time.Time) {
+	if err := s.Patrol(cells, now); err != nil {
+		t.Fatal(err)
+	}
+	for _, cell := range patrolled {
+		e := grant.Effect{Kind: grant.DoSurvey, Arg: string(cell), Due: now, Cancel: !slices.Contains(cells, cell)}
+		m.owe(0, []grant.Effect{e})
+		if e.Cancel {
+			delete(m.guards, cell)
+		}
 	}
 }
 
@@ -231,6 +365,9 @@ func (m *model) pay(t *rapid.T, s *Store, o Owed, now time.Time, commit func(*ra
 		a := access(now)
 		a.End = now.Add(g.Duration)
 		ev = grant.OpenDone{Access: a}
+		if rapid.IntRange(0, 4).Draw(t, "replanned") == 0 {
+			ev = grant.Replanned{Trouble: grant.Trouble{Kind: grant.Changed, Step: grant.StepCheck, Text: "Another instance."}}
+		}
 	case grant.DoClose:
 		out := rapid.SampledFrom([]grant.Outcome{{Done: true}, {Done: true}, {}}).Draw(t, "outcome")
 		ev = grant.CloseRound{Round: grant.Round{Trust: grant.Outcome{Done: true}, Credentials: out, Sessions: grant.Outcome{Done: true}, CutOff: now.Add(2 * time.Minute)}}
@@ -250,6 +387,20 @@ func (m *model) pay(t *rapid.T, s *Store, o Owed, now time.Time, commit func(*ra
 			look.Assumed = append(look.Assumed, grant.Assumed{EventID: id, At: now, By: "<\xff>"})
 		}
 		ev = grant.Watched{Sighting: look}
+	case grant.DoSurvey:
+		m.look(t, s, grant.CellName(o.Effect.Arg), now, o)
+		return
+	case grant.DoStray:
+		cell, token, _ := grant.ParseStrayArg(o.Effect.Arg)
+		at := grant.Card{Channel: "C1", TS: fmt.Sprint(o.Seq)}
+		if err := s.Posted(cell, token, at, o); err != nil {
+			t.Fatal(err)
+		}
+		g := m.guards[cell]
+		g.Cell = cell
+		m.guards[cell] = g.Posted(token, at)
+		m.settle(o)
+		return
 	case grant.DoCard:
 		ev = grant.CardPosted{Card: grant.Card{Channel: "C1", TS: "1"}}
 	default:
@@ -283,6 +434,17 @@ func (m *model) check(t *rapid.T, s *Store) {
 		if g.Phase.Terminal() != slices.ContainsFunc(ended, func(e grant.Grant) bool { return e.ID == g.ID }) {
 			t.Fatalf("%s is %s and in the wrong list", g.ID, g.Phase)
 		}
+	}
+	guards, err := s.Guards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []grant.Guard{}
+	for _, cell := range slices.Sorted(maps.Keys(m.guards)) {
+		want = append(want, m.guards[cell])
+	}
+	if diff := cmp.Diff(want, guards, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("what is known of the cells (-model +store):\n%s", diff)
 	}
 	due, _, err := s.Due(t0.AddDate(10, 0, 0), 0, nil)
 	if err != nil {

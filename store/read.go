@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -59,31 +60,36 @@ func (s *Store) Live() (grants []grant.Grant, err error) {
 // means every cell.
 func (s *Store) Ended(cell grant.CellName, n int) (grants []grant.Grant, err error) {
 	err = s.view(func(tx *bbolt.Tx) error {
-		prefix := endedPrefix(cell)
-		c := tx.Bucket(bucketEnded).Cursor()
-		// Nothing begins with the cell's name and a one, so this is just past the
-		// cell's last key.
-		k, _ := c.Seek(append([]byte(cell), 1))
-		if k == nil {
-			k, _ = c.Last()
-		} else {
-			k, _ = c.Prev()
-		}
-		for ; len(grants) < n && bytes.HasPrefix(k, prefix); k, _ = c.Prev() {
-			id, err := keyID(k[len(prefix)+timeLen:])
-			if err != nil {
-				return err
-			}
-			g, err := mustLoad(tx, id)
-			if err != nil {
-				return err
-			}
-			grants = append(grants, g)
-		}
-		return nil
+		grants, err = loadEnded(tx, cell, n)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read what has ended: %w", err)
+	}
+	return grants, nil
+}
+
+func loadEnded(tx *bbolt.Tx, cell grant.CellName, n int) (grants []grant.Grant, err error) {
+	prefix := endedPrefix(cell)
+	c := tx.Bucket(bucketEnded).Cursor()
+	// Nothing begins with the cell's name and a one, so this is just past the
+	// cell's last key.
+	k, _ := c.Seek(append([]byte(cell), 1))
+	if k == nil {
+		k, _ = c.Last()
+	} else {
+		k, _ = c.Prev()
+	}
+	for ; len(grants) < n && bytes.HasPrefix(k, prefix); k, _ = c.Prev() {
+		id, err := keyID(k[len(prefix)+timeLen:])
+		if err != nil {
+			return nil, err
+		}
+		g, err := mustLoad(tx, id)
+		if err != nil {
+			return nil, err
+		}
+		grants = append(grants, g)
 	}
 	return grants, nil
 }
@@ -101,6 +107,35 @@ func loadLive(tx *bbolt.Tx) ([]grant.Grant, error) {
 		}
 		grants = append(grants, g)
 		return nil
+	})
+	return grants, err
+}
+
+// liveValue is what the index of live grants holds: the phase and, of one that is
+// open, its role, so that the others on a role are found without reading all.
+func liveValue(g grant.Grant) []byte {
+	v := append([]byte(g.Phase), 0)
+	if g.Phase == grant.Open && g.Access != nil {
+		v = append(v, strings.ToLower(g.Access.RoleARN)...)
+	}
+	return v
+}
+
+// loadOpen reads the open grants on a role; "" means any.
+func loadOpen(tx *bbolt.Tx, roleARN string) ([]grant.Grant, error) {
+	want := append(append([]byte(grant.Open), 0), strings.ToLower(roleARN)...)
+	var grants []grant.Grant
+	err := tx.Bucket(bucketLive).ForEach(func(k, v []byte) error {
+		if !bytes.Equal(v, want) && (roleARN != "" || !bytes.HasPrefix(v, want)) {
+			return nil
+		}
+		id, err := keyID(k)
+		if err != nil {
+			return err
+		}
+		g, err := mustLoad(tx, id)
+		grants = append(grants, g)
+		return err
 	})
 	return grants, err
 }

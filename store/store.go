@@ -37,7 +37,7 @@ type Change struct {
 	// identity. If any of them is known, nothing happens. Empty ones are left out.
 	Keys []string
 	// Grant is what the event happens to; 0: a new grant, and Event must be a
-	// [grant.Request].
+	// [grant.Request] or a [grant.Remove].
 	Grant grant.ID
 	Event grant.Event
 	Now   time.Time
@@ -70,8 +70,8 @@ var errNothing = errors.New("nothing to write")
 // writes nothing else. After any other error nothing has been written, and
 // nothing may be acknowledged.
 func (s *Store) Commit(c Change) (Result, error) {
-	if _, isRequest := c.Event.(grant.Request); c.Event == nil || isRequest != (c.Grant == 0) {
-		return Result{}, fmt.Errorf("commit: a request, and nothing else, begins a new grant: got %T for grant %d", c.Event, c.Grant)
+	if c.Event == nil || begins(c.Event) != (c.Grant == 0) {
+		return Result{}, fmt.Errorf("commit: a request or a removal, and nothing else, begins a new grant: got %T for grant %d", c.Event, c.Grant)
 	}
 	// A monotonic reading does not survive the disk; drop it before it is kept.
 	c.Now = c.Now.UTC().Round(0)
@@ -129,6 +129,9 @@ func (s *Store) Commit(c Change) (Result, error) {
 			return err
 		}
 		owes = len(effects) > 0
+		if err := owedToOthers(tx, g, next, c.Now); err != nil {
+			return err
+		}
 		if err := mustEnd(tx, next); err != nil {
 			return err
 		}
@@ -146,11 +149,42 @@ func (s *Store) Commit(c Change) (Result, error) {
 	return res, answer
 }
 
+func begins(ev grant.Event) bool {
+	switch ev.(type) {
+	case grant.Request, grant.Remove:
+		return true
+	default:
+		return false
+	}
+}
+
+// owedToOthers has the other grants on the role owe what the change of this one
+// means to them.
+func owedToOthers(tx *bbolt.Tx, before, after grant.Grant, now time.Time) error {
+	role, concerns := grant.ConcernsOthers(before, after)
+	if !concerns {
+		return nil
+	}
+	open, err := loadOpen(tx, role)
+	if err != nil {
+		return err
+	}
+	for id, effects := range grant.Bystanders(before, after, open, now) {
+		if err := putEffects(tx, id, effects); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // decide loads the grant and asks the core. On a refusal or an error next is
 // the grant as it was.
 func decide(tx *bbolt.Tx, c Change) (g, next grant.Grant, effects []grant.Effect, err error) {
 	id := c.Grant
 	if id == 0 {
+		if err := mayBegin(tx, c); err != nil {
+			return g, g, nil, err
+		}
 		id = grant.ID(tx.Bucket(bucketGrants).Sequence() + 1)
 		next, effects, err = grant.Grant{ID: id}.Apply(c.Event, c.Now)
 		if err != nil {
@@ -167,6 +201,27 @@ func decide(tx *bbolt.Tx, c Change) (g, next grant.Grant, effects []grant.Effect
 	}
 	next, effects, err = g.Apply(c.Event, c.Now)
 	return g, next, effects, err
+}
+
+// mayBegin holds what is new against what is there already.
+func mayBegin(tx *bbolt.Tx, c Change) error {
+	r, _ := c.Event.(grant.Request)
+	if !r.Emergency && !grant.AnswersStray(c.Event) {
+		return nil // spares most requests the reading
+	}
+	live, err := loadLive(tx)
+	if err != nil {
+		return err
+	}
+	if err := grant.Alone(c.Event, live); err != nil || !r.Emergency {
+		return err
+	}
+	const lately = 200 // far more than there are emergencies in a day
+	ended, err := loadEnded(tx, "", lately)
+	if err != nil {
+		return err
+	}
+	return grant.TooMany(c.Event, append(live, ended...), c.Now)
 }
 
 func notFound(id grant.ID) *grant.Refusal {
@@ -195,7 +250,7 @@ func putGrant(tx *bbolt.Tx, before, g grant.Grant) error {
 		return nil
 	}
 	if !g.Phase.Terminal() {
-		return live.Put(key, []byte(g.Phase))
+		return live.Put(key, liveValue(g))
 	}
 	if err := live.Delete(key); err != nil {
 		return err

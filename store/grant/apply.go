@@ -47,8 +47,33 @@ func (g Grant) mayAtAll(ev Event) error {
 		return g.mayRevoke(e.By)
 	case MarkSent:
 		return g.mayMarkSent(e.By)
+	case Sign:
+		return g.maySign(e.By)
+	case Extend:
+		return g.mayExtend(e.By)
+	case ApproveExtension:
+		return g.mayDecide(e.By, "extend")
+	case DenyExtension:
+		return g.mayDecide(e.By, "deny")
 	default:
 		return nil
+	}
+}
+
+// MayDecide answers the refusal for somebody who may not decide on the grant now,
+// for forms that are not worth filling in then.
+func (g Grant) MayDecide(by Actor, approve bool) error {
+	verb := "deny"
+	if approve {
+		verb = "approve"
+	}
+	switch {
+	case g.Phase != Requested:
+		return g.tooLate(Approve{By: by})
+	case approve && g.ApprovedBy(by.User):
+		return Refuse(AlreadyApproved, "You have approved %s already; it needs %s, from somebody else. Nothing changed.", g.ID, approvals(g.Missing()))
+	default:
+		return g.mayDecide(by, verb)
 	}
 }
 
@@ -190,9 +215,7 @@ func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
 	case MarkSent:
 		return g.markSent(e, now)
 	case CheckDone:
-		r := e.Report
-		g.Report = &r
-		return []Effect{card(now)}, nil
+		return g.checkDone(e.Report, now), nil
 	case StepChanged:
 		return g.stepChanged(e, now), nil
 	case OpenDelayed:
@@ -209,6 +232,26 @@ func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
 		setStep(g.Opening, t.Step, Failing, t.Text, now)
 		g.tell(now, Self(), "could not open access: %s", t.Text)
 		return append(g.close(Self(), "it could not be opened", now), Effect{Kind: DoSay, Arg: SayFailed, Due: now}), nil
+	case Replanned:
+		return g.replanned(e.Trouble, now), nil
+	case Unapproved:
+		return g.unapproved(e.Users, now), nil
+	case Remove:
+		return g.remove(e, now)
+	case Sign:
+		return g.sign(e, now)
+	case Extend:
+		return g.extend(e, now)
+	case ApproveExtension:
+		return g.approveExtension(e, now)
+	case DenyExtension:
+		return g.denyExtension(e, now)
+	case ExtendDone:
+		return g.extendDone(e, now), nil
+	case ExtendDelayed:
+		return g.extendDelayed(e, now), nil
+	case ExtendFailed:
+		return g.extendFailed(e, now), nil
 	case OpenDone:
 		return g.openDone(e, now), nil
 	case CloseRound:
@@ -217,7 +260,7 @@ func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
 		if g.Terms.Undecided <= 0 {
 			return nil, nil
 		}
-		if due := g.RequestedAt.Add(g.Terms.Undecided); now.Before(due) {
+		if due := g.Since().Add(g.Terms.Undecided); now.Before(due) {
 			return []Effect{{Kind: DoLapse, Due: due}}, nil
 		}
 		g.tell(now, Self(), "let the request lapse: nobody had decided in %s", FormatDuration(g.Terms.Undecided))
@@ -225,7 +268,7 @@ func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
 	case EndDue:
 		return g.endDue(now), nil
 	case ReminderDue:
-		return g.remind(e.Name, now), nil
+		return g.remindDue(e, now), nil
 	case Watched:
 		return g.watched(e.Sighting, now), nil
 	case CardPosted:
@@ -239,7 +282,10 @@ func (g *Grant) apply(ev Event, now time.Time) ([]Effect, error) {
 func card(now time.Time) Effect { return Effect{Kind: DoCard, Due: now} }
 
 func (g *Grant) request(e Request, now time.Time) ([]Effect, error) {
-	if e.By.Kind != Person || e.By.User == "" || !e.By.Requester {
+	if e.Emergency && (e.By.Kind != Person || e.By.User == "" || !e.By.Emergency) {
+		return nil, Refuse(NotAllowed, "You are not among the people who may open an emergency here. Nothing was opened. Request access and have it approved: `/breakglass grant`.")
+	}
+	if e.By.Kind != Person || e.By.User == "" || !e.By.Requester && !e.Emergency {
 		// Without a person there would be nobody whose approval does not count.
 		return nil, Refuse(NotAllowed, "You are not among the people who may ask for access here. Nothing was requested. Ask someone who is.")
 	}
@@ -247,36 +293,156 @@ func (g *Grant) request(e Request, now time.Time) ([]Effect, error) {
 		ID: g.ID, Phase: Requested, Token: e.Token,
 		Cell: e.Cell, Account: e.Account, Region: e.Region, Principal: e.Principal,
 		Ticket: e.Ticket, Reason: e.Reason, Duration: e.Duration, Requester: e.By.User, Terms: e.Terms,
-		RequestedAt: now,
+		RequestedAt: now, Stray: e.Stray, Takes: e.Takes,
+	}
+	if e.Emergency {
+		return g.emergency(now), nil
 	}
 	g.tell(now, e.By, "asked for %s", FormatDuration(e.Duration))
+	return append(g.ask(now), g.strayEffects(now)...), nil
+}
+
+// ask puts the request to the approvers.
+func (g *Grant) ask(now time.Time) []Effect {
 	effects := []Effect{card(now), {Kind: DoCheck, Due: now}}
-	if e.Terms.Undecided > 0 {
-		effects = append(effects, Effect{Kind: DoLapse, Due: now.Add(e.Terms.Undecided)})
+	if d := g.Terms.Undecided; d > 0 {
+		effects = append(effects, Effect{Kind: DoLapse, Due: now.Add(d)})
 	}
-	if d := e.Terms.Reminders.Undecided; d > 0 {
+	if d := g.Terms.Reminders.Undecided; d > 0 {
 		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUndecided, Due: now.Add(d)})
 	}
-	return effects, nil
+	return effects
+}
+
+// strayEffects brings the message of the stray that the grant deals with up to
+// date.
+func (g *Grant) strayEffects(now time.Time) []Effect {
+	switch {
+	case g.Stray == "":
+		return nil
+	case g.Phase == Closed:
+		// Whether it has gone is for AWS to say.
+		return []Effect{{Kind: DoSurvey, Arg: string(g.Cell), Due: now}}
+	default:
+		return []Effect{{Kind: DoStray, Arg: StrayArg(g.Cell, g.Stray), Due: now}}
+	}
+}
+
+// checkDone takes in the report. Who approved before it was there has not said
+// yes to a redirection of the logs that nobody had seen.
+func (g *Grant) checkDone(r Report, now time.Time) []Effect {
+	g.Report = &r
+	effects := []Effect{card(now)}
+	yes := r.redirect().Yes()
+	if g.Phase != Requested || yes == "" || !slices.ContainsFunc(g.Approvals, func(a Approval) bool { return a.Yes != yes }) {
+		return effects
+	}
+	g.Approvals = slices.DeleteFunc(g.Approvals, func(a Approval) bool { return a.Yes != yes })
+	g.OpenError = &Trouble{
+		Kind: Changed, Step: StepCheck,
+		Text:   fmt.Sprintf("Opening would move the session logs of the whole region from %s to %s, and that was not on the card yet when this was approved.", Clean(r.Redirect.From, 200), Clean(r.Redirect.To, 200)),
+		Remedy: "Approvers: read the card again and approve it anew, if that shall be.",
+	}
+	g.tell(now, Self(), "took approvals back that were given before the checks were done")
+	return append(effects, Effect{Kind: DoSay, Arg: g.versioned(SayReplanned), Due: now})
+}
+
+// versioned makes a name that no other message of the grant has: the version
+// that the grant has once the event is applied.
+func (g *Grant) versioned(name string) string { return fmt.Sprintf("%s:%d", name, g.Version+1) }
+
+// replanned puts the request to the approvers again, as it was never opened.
+// Where an earlier attempt has written something already, that is taken back.
+func (g *Grant) replanned(t Trouble, now time.Time) []Effect {
+	return g.askAgain(t, nil, "opening would do something else than was approved", now)
+}
+
+// unapproved takes back the approvals of people who may not approve any more.
+func (g *Grant) unapproved(users []UserID, now time.Time) []Effect {
+	kept := slices.DeleteFunc(slices.Clone(g.Approvals), func(a Approval) bool { return slices.Contains(users, a.By) })
+	if len(kept) == len(g.Approvals) || g.Emergency {
+		return nil
+	}
+	names := make([]string, 0, len(users))
+	for _, a := range g.Approvals {
+		if slices.Contains(users, a.By) {
+			names = append(names, "@"+string(a.By))
+		}
+	}
+	if len(kept) >= g.Terms.Approvals {
+		g.Approvals = kept
+		return []Effect{card(now)}
+	}
+	return g.askAgain(Trouble{
+		Kind: Changed, Step: StepCheck,
+		Text:   "It was approved by " + strings.Join(names, ", ") + ", who may not approve any more.",
+		Remedy: "Another approver has to look at the card and approve it.",
+	}, kept, "somebody who approved it may not approve any more", now)
+}
+
+// askAgain leads an opening back to the approvers, with the approvals that are
+// kept.
+func (g *Grant) askAgain(t Trouble, kept []Approval, why string, now time.Time) []Effect {
+	t.Cause = nil // for the log only
+	g.OpenError = &t
+	wrote := g.Touched || slices.ContainsFunc(g.Opening, func(s Step) bool { return s.Name != StepCheck && s.State == Done })
+	if wrote {
+		setStep(g.Opening, t.Step, Failing, t.Text, now)
+		g.tell(now, Self(), "could not open access as approved: %s", t.Text)
+		return append(g.close(Self(), "it could not be opened as approved", now), Effect{Kind: DoSay, Arg: SayFailed, Due: now})
+	}
+	g.tell(now, Self(), "asks again, because %s: %s", why, t.Text)
+	effects := append(g.quiet(), Effect{Kind: DoOpen, Cancel: true}, Effect{Kind: DoExpire, Cancel: true})
+	g.Phase = Requested
+	g.AskedAt = now
+	g.DecidedAt = time.Time{}
+	g.Approvals, g.Opening, g.OpenTries, g.Nudges = kept, nil, 0, 0
+	g.Report = nil
+	effects = append(effects, g.ask(now)...)
+	return append(effects, Effect{Kind: DoSay, Arg: g.versioned(SayReplanned), Due: now})
 }
 
 func (g *Grant) approve(e Approve, now time.Time) ([]Effect, error) {
 	if err := g.mayDecide(e.By, "approve"); err != nil {
 		return nil, err
 	}
-	if due := g.RequestedAt.Add(g.Terms.Undecided); g.Terms.Undecided > 0 && !now.Before(due) {
+	if due := g.Since().Add(g.Terms.Undecided); g.Terms.Undecided > 0 && !now.Before(due) {
 		return nil, Refuse(WrongPhase, "%s has lapsed: nobody had decided in %s. Nothing changed. Ask @%s to request it again.", g.ID, FormatDuration(g.Terms.Undecided), g.Requester)
 	}
 	if g.ApprovedBy(e.By.User) {
 		return nil, Refuse(AlreadyApproved, "You have approved %s already; it needs %s, from somebody else. Nothing changed.", g.ID, approvals(g.Missing()))
 	}
-	g.Approvals = append(g.Approvals, Approval{By: e.By.User, At: now})
+	yes := g.Report.redirect().Yes()
+	if yes != "" && e.Yes != yes {
+		r := g.Report.Redirect
+		return nil, Refuse(AskFirst, "Opening %s moves the session logs of the whole region from %s to %s, for everybody, and that needs a yes of its own. Nothing is approved yet. Press Approve on the card as it is now, and agree to that.", g.ID, Clean(r.From, 200), Clean(r.To, 200))
+	}
+	less := time.Duration(0)
+	switch {
+	case e.For < 0 || e.For > 0 && e.For < time.Second:
+		return nil, Refuse(BadRequest, "The shortest access is 1 s. Nothing changed. Approve %s for longer, or deny it.", g.ID)
+	case e.For > g.Duration:
+		return nil, Refuse(TooLong, "%s asks for %s, so it cannot be approved for %s. Nothing changed. Approve what was asked for, or less.", g.ID, FormatDuration(g.Duration), FormatDuration(e.For))
+	case e.For > 0 && e.For < g.Duration:
+		// Whoever agreed to more has agreed to less, too.
+		if g.Asked == 0 {
+			g.Asked = g.Duration
+		}
+		less, g.Duration = e.For, e.For
+	}
+	g.Approvals = append(g.Approvals, Approval{By: e.By.User, At: now, For: less, Yes: yes})
 	g.tell(now, e.By, "approved %s", FormatDuration(g.Duration))
 	if g.Missing() > 0 {
 		return []Effect{card(now)}, nil
 	}
+	return g.begin(now), nil
+}
+
+// begin begins the opening.
+func (g *Grant) begin(now time.Time) []Effect {
 	g.Phase = Opening
 	g.DecidedAt = now
+	g.OpenError = nil
 	g.Opening = steps(StepCheck, StepLogging, StepHardStop, StepTrust)
 	return append(
 		g.quiet(),
@@ -284,7 +450,7 @@ func (g *Grant) approve(e Approve, now time.Time) ([]Effect, error) {
 		Effect{Kind: DoOpen, Due: now},
 		// From here on the end is owed, whatever becomes of the opening.
 		Effect{Kind: DoExpire, Due: now.Add(OpeningLimit)},
-	), nil
+	)
 }
 
 // quiet takes back every timer of the phase that is being left.
@@ -297,6 +463,10 @@ func (g *Grant) quiet() []Effect {
 		{Kind: DoRemind, Arg: RemindStillOpen, Cancel: true},
 		{Kind: DoRemind, Arg: RemindUnused, Cancel: true},
 		{Kind: DoWatch, Cancel: true},
+		{Kind: DoExtend, Cancel: true},
+	}
+	if g.Extension != nil {
+		out = append(out, Effect{Kind: DoRemind, Arg: numbered(RemindExtend, g.Extension.N), Cancel: true})
 	}
 	for _, d := range g.Terms.Reminders.BeforeEnd {
 		out = append(out, Effect{Kind: DoRemind, Arg: beforeEnd(d), Cancel: true})
@@ -311,7 +481,8 @@ func (g *Grant) decide(to Phase, by Actor, now time.Time, say string) []Effect {
 	g.Phase = to
 	g.DecidedAt = now
 	g.DecidedBy = Actor{Kind: by.Kind, User: by.User, Name: by.Name}
-	return append(g.quiet(), card(now), Effect{Kind: DoSay, Arg: say, Due: now})
+	effects := append(g.quiet(), card(now), Effect{Kind: DoSay, Arg: say, Due: now})
+	return append(effects, g.strayEffects(now)...)
 }
 
 func (g *Grant) revoke(e Revoke, now time.Time) ([]Effect, error) {
@@ -418,11 +589,7 @@ func (g *Grant) openDone(e OpenDone, now time.Time) []Effect {
 		card(now),
 		{Kind: DoSay, Arg: SayOpened, Due: now},
 	}
-	for _, d := range g.Terms.Reminders.BeforeEnd {
-		if at := g.End.Add(-d); d > 0 && at.After(now) {
-			effects = append(effects, Effect{Kind: DoRemind, Arg: beforeEnd(d), Due: at})
-		}
-	}
+	effects = append(effects, g.endReminders(now)...)
 	if d := g.Terms.Reminders.StillOpen; d > 0 && now.Add(d).Before(g.End) {
 		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindStillOpen, Due: now.Add(d)})
 	}
@@ -431,6 +598,17 @@ func (g *Grant) openDone(e OpenDone, now time.Time) []Effect {
 	}
 	if d := g.Terms.Reminders.Unsent; d > 0 && now.Add(d).Before(g.End) {
 		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUnsent, Due: now.Add(d)})
+	}
+	return effects
+}
+
+// endReminders sets the reminders that come before the end.
+func (g *Grant) endReminders(now time.Time) []Effect {
+	var effects []Effect
+	for _, d := range g.Terms.Reminders.BeforeEnd {
+		if at := g.End.Add(-d); d > 0 && at.After(now) {
+			effects = append(effects, Effect{Kind: DoRemind, Arg: beforeEnd(d), Due: at})
+		}
 	}
 	return effects
 }
@@ -454,6 +632,25 @@ func (g *Grant) endDue(now time.Time) []Effect {
 	return g.close(Self(), "its time was up", now)
 }
 
+// After the bot was away several reminders are late together. They wait a moment
+// for each other, to be said in one message.
+const (
+	lateAfter = time.Minute
+	gather    = 3 * time.Second
+)
+
+func (g *Grant) remindDue(e ReminderDue, now time.Time) []Effect {
+	effects := g.remind(e.Name, now)
+	if !e.Due.IsZero() && now.Sub(e.Due) > lateAfter {
+		for i := range effects {
+			if effects[i].Kind == DoSay {
+				effects[i].Due = now.Add(gather)
+			}
+		}
+	}
+	return effects
+}
+
 func (g *Grant) remind(name string, now time.Time) []Effect {
 	say := func(arg string) Effect { return Effect{Kind: DoSay, Arg: arg, Due: now, Once: true} }
 	kind, arg, _ := strings.Cut(name, ":")
@@ -465,7 +662,7 @@ func (g *Grant) remind(name string, now time.Time) []Effect {
 		// Each later one waits twice as long.
 		shift := min(g.Nudges, 16)
 		wait := r.Undecided << shift
-		if at := now.Add(wait); wait>>shift == r.Undecided && (g.Terms.Undecided == 0 || at.Before(g.RequestedAt.Add(g.Terms.Undecided))) {
+		if at := now.Add(wait); wait>>shift == r.Undecided && (g.Terms.Undecided == 0 || at.Before(g.Since().Add(g.Terms.Undecided))) {
 			effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUndecided, Due: at})
 		}
 		return effects
@@ -485,6 +682,10 @@ func (g *Grant) remind(name string, now time.Time) []Effect {
 			effects = append(effects, Effect{Kind: DoRemind, Arg: RemindStillOpen, Due: at})
 		}
 		return effects
+	case kind == RemindReview:
+		return g.remindReview(now)
+	case kind == RemindExtend && g.Phase == Open:
+		return g.remindExtension(arg, now)
 	case kind == RemindUnused && g.Phase == Open && r.Unused > 0 && now.Before(g.End):
 		return g.remindUnused(now)
 	case kind == RemindUnsent && g.Phase == Open && g.SentAt.IsZero() && now.Before(g.End):

@@ -76,11 +76,12 @@ func (g *Grant) closeRound(r Round, now time.Time) []Effect {
 		g.Phase = Closed
 		g.ClosedAt = now
 		g.tell(now, Self(), "closed access, proven in %s", FormatDuration(now.Sub(e.Since)))
-		return []Effect{
-			{Kind: DoClose, Cancel: true},
+		return append(
+			g.strayEffects(now),
+			Effect{Kind: DoClose, Cancel: true},
 			card(now),
-			{Kind: DoSay, Arg: SayProof, Due: now},
-		}
+			Effect{Kind: DoSay, Arg: SayProof, Due: now},
+		)
 	}
 
 	effects := []Effect{{Kind: DoClose, Due: now.Add(g.nextLook(now))}}

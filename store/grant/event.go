@@ -17,11 +17,24 @@ const (
 	KindWithdraw Kind = "withdraw"
 	KindRevoke   Kind = "revoke"
 	KindMarkSent Kind = "mark_sent"
+	KindRemove   Kind = "remove"
+	KindExtend   Kind = "extend"
+	KindSign     Kind = "sign_review"
+
+	KindApproveExtension Kind = "approve_extension"
+	KindDenyExtension    Kind = "deny_extension"
 
 	KindCheckDone   Kind = "check_done"
 	KindStepChanged Kind = "step_changed"
 	KindOpenDelayed Kind = "open_delayed"
 	KindOpenFailed  Kind = "open_failed"
+	KindReplanned   Kind = "replanned"
+	KindUnapproved  Kind = "unapproved"
+	KindExtendDone  Kind = "extend_done"
+
+	KindExtendDelayed Kind = "extend_delayed"
+	KindExtendFailed  Kind = "extend_failed"
+
 	KindOpenDone    Kind = "open_done"
 	KindCloseRound  Kind = "close_round"
 	KindLapseDue    Kind = "lapse_due"
@@ -33,9 +46,11 @@ const (
 
 // Kinds lists every kind of event.
 var Kinds = []Kind{
-	KindRequest, KindApprove, KindDeny, KindWithdraw, KindRevoke, KindMarkSent,
-	KindCheckDone, KindStepChanged, KindOpenDelayed, KindOpenFailed, KindOpenDone, KindCloseRound,
+	KindRequest, KindApprove, KindDeny, KindWithdraw, KindRevoke, KindMarkSent, KindRemove,
+	KindExtend, KindApproveExtension, KindDenyExtension, KindSign,
+	KindCheckDone, KindStepChanged, KindOpenDelayed, KindOpenFailed, KindReplanned, KindUnapproved, KindOpenDone, KindCloseRound,
 	KindLapseDue, KindEndDue, KindReminderDue, KindWatched, KindCardPosted,
+	KindExtendDone, KindExtendDelayed, KindExtendFailed,
 }
 
 // Event is something that happens to a grant.
@@ -57,10 +72,24 @@ type Request struct {
 	Reason    string
 	Duration  time.Duration
 	Terms     Terms
+	// Stray is the token of the stray that the request adopts, and Takes the
+	// grant whose outlived statement it takes over; zero for any other request.
+	Stray string
+	Takes ID
+	// Emergency opens at once, without an approver.
+	Emergency bool
 }
 
 // Approve is an approver's yes.
-type Approve struct{ By Actor }
+type Approve struct {
+	By Actor
+	// For is how long the person agrees to, if that is less than what was asked
+	// for; zero: all of it.
+	For time.Duration
+	// Yes is the [Redirect.Yes] of the redirection of the logs that the person
+	// was asked about and agreed to; empty: they were not asked.
+	Yes string
+}
 
 // Deny is an approver's no.
 type Deny struct {
@@ -101,6 +130,10 @@ type OpenDelayed struct {
 // OpenFailed says that opening cannot be done without a person.
 type OpenFailed struct{ Trouble Trouble }
 
+// Replanned says that opening would do something else than was approved, and so
+// has not begun.
+type Replanned struct{ Trouble Trouble }
+
 // OpenDone says that access is open, as read back.
 type OpenDone struct{ Access Access }
 
@@ -113,8 +146,14 @@ type LapseDue struct{}
 // EndDue is the clock: the end, or the limit on opening, is reached.
 type EndDue struct{}
 
-// ReminderDue is the clock: a reminder's time has come.
-type ReminderDue struct{ Name string }
+// Unapproved says that people whose approvals count may not approve any more.
+type Unapproved struct{ Users []UserID }
+
+// ReminderDue is the clock: a reminder's time has come, or came at Due.
+type ReminderDue struct {
+	Name string
+	Due  time.Time
+}
 
 // Watched is what a look at an open grant has shown.
 type Watched struct{ Sighting Sighting }
@@ -134,6 +173,8 @@ func (CheckDone) Kind() Kind   { return KindCheckDone }
 func (StepChanged) Kind() Kind { return KindStepChanged }
 func (OpenDelayed) Kind() Kind { return KindOpenDelayed }
 func (OpenFailed) Kind() Kind  { return KindOpenFailed }
+func (Replanned) Kind() Kind   { return KindReplanned }
+func (Unapproved) Kind() Kind  { return KindUnapproved }
 func (OpenDone) Kind() Kind    { return KindOpenDone }
 func (CloseRound) Kind() Kind  { return KindCloseRound }
 func (LapseDue) Kind() Kind    { return KindLapseDue }
@@ -152,6 +193,8 @@ func (CheckDone) Actor() Actor   { return Self() }
 func (StepChanged) Actor() Actor { return Self() }
 func (OpenDelayed) Actor() Actor { return Self() }
 func (OpenFailed) Actor() Actor  { return Self() }
+func (Replanned) Actor() Actor   { return Self() }
+func (Unapproved) Actor() Actor  { return Self() }
 func (OpenDone) Actor() Actor    { return Self() }
 func (CloseRound) Actor() Actor  { return Self() }
 func (LapseDue) Actor() Actor    { return Self() }

@@ -37,6 +37,27 @@ func request(approvals int) grant.Request {
 	}
 }
 
+const roleARN = "arn:aws:iam::444455556666:role/ssm-access-from-other-accounts"
+
+// removal takes away trust that no grant explains.
+func removal(by grant.Actor) grant.Remove {
+	return grant.Remove{
+		By: by, Token: "tok", Cell: "helios-prod", Account: "444455556666", Region: "us-east-1", Terms: terms(1),
+		Stray: grant.Stray{
+			Trust: grant.Trust{Sid: "Manual", Principal: "arn:aws:iam::111122223333:role/support"},
+			Token: "stray", RoleARN: roleARN, RoleName: "ssm-access-from-other-accounts", Seen: t0, Told: t0,
+		},
+	}
+}
+
+// redirected is a report that says that opening moves the logs of the region
+// away from a log group.
+func redirected(from string) grant.CheckDone {
+	return grant.CheckDone{Report: grant.Report{At: t0, RoleARN: roleARN, Redirect: &grant.Redirect{From: from, To: "/wanted"}}}
+}
+
+func yesTo(from string) string { return redirected(from).Report.Redirect.Yes() }
+
 func access(end time.Time) grant.OpenDone {
 	return grant.OpenDone{Access: grant.Access{End: end, RoleName: "ssm-access-from-other-accounts", InstanceID: "i-1"}}
 }

@@ -15,6 +15,7 @@ type Actor struct {
 	Name string `json:"name,omitempty"`
 
 	Requester bool `json:"-"`
+	Emergency bool `json:"-"`
 	Approver  bool `json:"-"`
 	Revoker   bool `json:"-"`
 }
@@ -45,6 +46,10 @@ type Terms struct {
 type Approval struct {
 	By UserID    `json:"by"`
 	At time.Time `json:"at"`
+	// For is how long they agreed to, where that was less; zero: all of it.
+	For time.Duration `json:"for,omitempty"`
+	// Yes is the [Redirect.Yes] that the person gave with it.
+	Yes string `json:"yes,omitempty"`
 }
 
 // Grant is one access, from the request to the proof of its end. Times are UTC.
@@ -66,11 +71,36 @@ type Grant struct {
 	Requester UserID        `json:"requester"`
 	Terms     Terms         `json:"terms"`
 
-	RequestedAt time.Time  `json:"requested_at"`
-	Approvals   []Approval `json:"approvals,omitempty"`
-	DecidedAt   time.Time  `json:"decided_at,omitzero"`
-	DecidedBy   Actor      `json:"decided_by,omitzero"` // who denied or withdrew
-	Why         string     `json:"why,omitempty"`       // the reason of a denial
+	// Stray is the token of the stray that this grant adopts or removes; Takes is
+	// the grant whose outlived statement goes with this one's. Removal says that
+	// it only ends what no grant explains; then it was never asked for or opened.
+	Stray   string `json:"stray,omitempty"`
+	Takes   ID     `json:"takes,omitempty"`
+	Removal bool   `json:"removal,omitempty"`
+
+	RequestedAt time.Time `json:"requested_at"`
+	// Asked is the duration that was asked for, where less was approved; zero:
+	// what was asked for was approved.
+	Asked time.Duration `json:"asked,omitempty"`
+	// Emergency says that it was opened without an approver. It owes a review,
+	// which is nil until somebody has signed it.
+	Emergency bool    `json:"emergency,omitempty"`
+	Review    *Review `json:"review,omitempty"`
+	// Reviews counts how often the review has been asked for.
+	Reviews int `json:"reviews,omitempty"`
+	// Extension is what is asked for now, and Extensions what was carried out.
+	Extension  *Extension `json:"extension,omitempty"`
+	Extensions []Extended `json:"extensions,omitempty"`
+	// ExtensionsAsked counts them.
+	ExtensionsAsked int `json:"extensions_asked,omitempty"`
+
+	// AskedAt is when it was put to the approvers again, because the plan had
+	// changed; zero: never.
+	AskedAt   time.Time  `json:"asked_at,omitzero"`
+	Approvals []Approval `json:"approvals,omitempty"`
+	DecidedAt time.Time  `json:"decided_at,omitzero"`
+	DecidedBy Actor      `json:"decided_by,omitzero"` // who denied or withdrew
+	Why       string     `json:"why,omitempty"`       // the reason of a denial
 
 	// Report is the newest result of the read-only checks; nil before the first.
 	Report *Report `json:"report,omitempty"`
@@ -176,6 +206,8 @@ func (g Grant) clone() Grant {
 	g.Opening = slices.Clone(g.Opening)
 	g.Story = slices.Clone(g.Story)
 	g.Watch = g.Watch.clone()
+	g.Extension = g.Extension.clone()
+	g.Extensions = slices.Clone(g.Extensions)
 	if g.Ending != nil {
 		c := *g.Ending
 		c.Steps = slices.Clone(c.Steps)
@@ -189,6 +221,14 @@ func (g Grant) clone() Grant {
 
 // Live reports whether the grant may have access in AWS, now or soon.
 func (g Grant) Live() bool { return g.Phase == Opening || g.Phase == Open || g.Phase == Closing }
+
+// Since is when it was put to the approvers last.
+func (g Grant) Since() time.Time {
+	if g.AskedAt.IsZero() {
+		return g.RequestedAt
+	}
+	return g.AskedAt
+}
 
 // Missing is how many approvals are still needed.
 func (g Grant) Missing() int { return max(g.Terms.Approvals-len(g.Approvals), 0) }

@@ -39,7 +39,8 @@ func (p Phase) Known() bool { return p != None && slices.Contains(Phases, p) }
 // and to which phases it may lead. What is missing is refused.
 var transitions = map[Phase]map[Kind][]Phase{
 	None: {
-		KindRequest: {Requested},
+		KindRequest: {Requested, Opening},
+		KindRemove:  {Closing},
 	},
 	Requested: {
 		KindCheckDone:   {Requested},
@@ -56,6 +57,10 @@ var transitions = map[Phase]map[Kind][]Phase{
 		KindStepChanged: {Opening},
 		KindOpenDelayed: {Opening},
 		KindOpenFailed:  {Closing},
+		KindReplanned:   {Requested, Closing},
+		KindUnapproved:  {Opening, Requested, Closing},
+		KindSign:        {Opening},
+		KindReminderDue: {Opening},
 		KindOpenDone:    {Open, Closing},
 		KindRevoke:      {Closing},
 		KindEndDue:      {Opening, Closing},
@@ -67,13 +72,24 @@ var transitions = map[Phase]map[Kind][]Phase{
 		KindMarkSent:    {Open},
 		KindReminderDue: {Open},
 		KindWatched:     {Open},
+		KindSign:        {Open},
+		KindExtend:      {Open},
+		KindExtendDone:  {Open, Closing},
 		KindCardPosted:  {Open},
+
+		KindApproveExtension: {Open},
+		KindDenyExtension:    {Open},
+		KindExtendDelayed:    {Open},
+		KindExtendFailed:     {Open},
 	},
 	Closing: {
-		KindCloseRound: {Closing, Closed},
-		KindCardPosted: {Closing},
+		KindCloseRound:  {Closing, Closed},
+		KindSign:        {Closing},
+		KindReminderDue: {Closing},
+		KindCardPosted:  {Closing},
 	},
-	Closed:    {KindCardPosted: {Closed}},
+	// A review may be signed when all is over; that changes nothing else.
+	Closed:    {KindCardPosted: {Closed}, KindSign: {Closed}, KindReminderDue: {Closed}},
 	Denied:    {KindCardPosted: {Denied}},
 	Withdrawn: {KindCardPosted: {Withdrawn}},
 	Lapsed:    {KindCardPosted: {Lapsed}},
@@ -83,13 +99,13 @@ var transitions = map[Phase]map[Kind][]Phase{
 // phases that may follow, or a dot where the event is refused.
 func Table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-13s", "")
+	fmt.Fprintf(&b, "%-17s", "")
 	for _, p := range Phases {
 		fmt.Fprintf(&b, " | %-19s", name(p))
 	}
 	b.WriteString("\n")
 	for _, k := range Kinds {
-		fmt.Fprintf(&b, "%-13s", k)
+		fmt.Fprintf(&b, "%-17s", k)
 		for _, p := range Phases {
 			cell := "·"
 			if next, ok := transitions[p][k]; ok {

@@ -99,12 +99,14 @@ const (
 // grant. Everything that is wrong with it is said at once.
 func (p Policy) Request(by Actor, ask Ask, token string) (Request, error) {
 	var wrong []string
+	fields := map[string]string{}
 	code := BadRequest
-	say := func(c Code, format string, args ...any) {
+	say := func(field string, c Code, format string, args ...any) {
 		if len(wrong) == 0 {
 			code = c
 		}
 		wrong = append(wrong, fmt.Sprintf(format, args...))
+		fields[field] = wrong[len(wrong)-1]
 	}
 
 	cell, ok := p.Cell(CellName(strings.TrimSpace(ask.Cell)))
@@ -113,14 +115,14 @@ func (p Policy) Request(by Actor, ask Ask, token string) (Request, error) {
 	case strings.TrimSpace(ask.Cell) == "" && len(p.Cells) == 1:
 		cell, ok = p.Cells[0], true
 	case strings.TrimSpace(ask.Cell) == "":
-		say(UnknownCell, "Say which cell: cell=NAME. The cells are %s.", p.cellNames())
+		say("cell", UnknownCell, "Say which cell: cell=NAME. The cells are %s.", p.cellNames())
 	default:
-		say(UnknownCell, "There is no cell %q here. The cells are %s.", Clean(ask.Cell, 64), p.cellNames())
+		say("cell", UnknownCell, "There is no cell %q here. The cells are %s.", Clean(ask.Cell, 64), p.cellNames())
 	}
 
 	arn, err := p.Vendor.principal(strings.TrimSpace(ask.ARN), cell, ok)
 	if err != nil {
-		say(BadPrincipal, "%s", err.Error())
+		say("arn", BadPrincipal, "%s", err.Error())
 	}
 
 	var d time.Duration
@@ -128,14 +130,14 @@ func (p Policy) Request(by Actor, ask Ask, token string) (Request, error) {
 	case strings.TrimSpace(ask.For) == "" && p.Limits.Default > 0:
 		d = p.Limits.Default
 	case strings.TrimSpace(ask.For) == "":
-		say(BadRequest, "Say for how long: for=4h.")
+		say("for", BadRequest, "Say for how long: for=4h.")
 	default:
 		if d, err = ParseDuration(ask.For); err != nil {
-			say(BadRequest, "Duration: %s.", Clean(err.Error(), 120))
+			say("for", BadRequest, "Duration: %s.", Clean(err.Error(), 120))
 		} else if d < time.Second {
-			say(BadRequest, "Duration: the shortest access is 1 s.")
+			say("for", BadRequest, "Duration: the shortest access is 1 s.")
 		} else if p.Limits.Max > 0 && d > p.Limits.Max {
-			say(TooLong, "%s is longer than the %s that is allowed here. Ask for %s or less.",
+			say("for", TooLong, "%s is longer than the %s that is allowed here. Ask for %s or less.",
 				FormatDuration(d), FormatDuration(p.Limits.Max), FormatDuration(p.Limits.Max))
 		}
 	}
@@ -143,24 +145,48 @@ func (p Policy) Request(by Actor, ask Ask, token string) (Request, error) {
 	ticket := Clean(ask.Ticket, MaxTicket+2)
 	switch {
 	case ticket == "":
-		say(BadRequest, "Name SingleStore's ticket: ticket=48213.")
+		say("ticket", BadRequest, "Name SingleStore's ticket: ticket=48213.")
 	case len([]rune(ticket)) > MaxTicket:
-		say(BadRequest, "The ticket may have %d characters at most.", MaxTicket)
+		say("ticket", BadRequest, "The ticket may have %d characters at most.", MaxTicket)
 	}
 	reason := Clean(ask.Reason, MaxReason+2)
 	switch {
 	case reason == "":
-		say(BadRequest, "Say why: reason=… (it takes the rest of the line).")
+		say("reason", BadRequest, "Say why: reason=… (it takes the rest of the line).")
 	case len([]rune(reason)) > MaxReason:
-		say(BadRequest, "The reason may have %d characters at most.", MaxReason)
+		say("reason", BadRequest, "The reason may have %d characters at most.", MaxReason)
 	}
 
 	if !by.Requester {
 		return Request{}, Refuse(NotAllowed, "You are not among the people who may ask for access here. Nothing was requested. Ask someone who is, or the operator of this bot (people.requesters).")
 	}
 	if len(wrong) > 0 {
-		return Request{}, Refuse(code, "Nothing was requested. %s", strings.Join(wrong, " "))
+		r := Refuse(code, "Nothing was requested. %s", strings.Join(wrong, " "))
+		r.Fields = fields
+		return Request{}, r
 	}
+	return Request{
+		By: by, Token: token,
+		Cell: cell.Name, Account: cell.Account, Region: cell.Region,
+		Principal: arn, Ticket: ticket, Reason: reason, Duration: d,
+		Terms: p.terms(cell),
+	}, nil
+}
+
+// Emergency checks an ask for an access that opens at once.
+func (p Policy) Emergency(by Actor, ask Ask, token string) (Request, error) {
+	if !by.Emergency {
+		return Request{}, Refuse(NotAllowed, "You are not among the people who may open an emergency here. Nothing was opened. Request access and have it approved: `/breakglass grant`.")
+	}
+	asking := by
+	asking.Requester = true
+	r, err := p.Request(asking, ask, token)
+	r.By, r.Emergency = by, true
+	return r, err
+}
+
+// terms are the rules that a grant on a cell lives by.
+func (p Policy) terms(cell Cell) Terms {
 	need := p.Approvals
 	if cell.Approvals > 0 {
 		need = cell.Approvals
@@ -169,15 +195,10 @@ func (p Policy) Request(by Actor, ask Ask, token string) (Request, error) {
 	if settle == 0 {
 		settle = DefaultSettle
 	}
-	return Request{
-		By: by, Token: token,
-		Cell: cell.Name, Account: cell.Account, Region: cell.Region,
-		Principal: arn, Ticket: ticket, Reason: reason, Duration: d,
-		Terms: Terms{
-			Approvals: max(need, 1), Undecided: p.Limits.Undecided, Reminders: p.Reminders,
-			AWSEnforced: p.AWSEnforced, Settle: settle,
-		},
-	}, nil
+	return Terms{
+		Approvals: max(need, 1), Undecided: p.Limits.Undecided, Reminders: p.Reminders,
+		AWSEnforced: p.AWSEnforced, Settle: settle,
+	}
 }
 
 // principal checks that an ARN is a role that SingleStore may come in by.

@@ -3,6 +3,7 @@ package grant_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -21,7 +22,8 @@ type machine struct {
 	now      time.Time
 	owed     map[key]row
 	seq      int
-	approved []grant.UserID // in the order of the accepted approvals
+	approved map[grant.UserID]string // the accepted approvals since it was asked last, with their yes
+	again    int                     // how often it was asked again
 	rounds   []seen
 	reached  map[grant.Phase]bool
 }
@@ -43,7 +45,7 @@ type seen struct {
 }
 
 func newMachine() *machine {
-	return &machine{g: grant.Grant{ID: 7}, now: t0, owed: map[key]row{}, reached: map[grant.Phase]bool{}}
+	return &machine{g: grant.Grant{ID: 7}, now: t0, owed: map[key]row{}, approved: map[grant.UserID]string{}, reached: map[grant.Phase]bool{}}
 }
 
 // apply applies an event, checks every promise, and keeps the outbox as the
@@ -71,10 +73,11 @@ func (m *machine) apply(t *rapid.T, ev grant.Event, settle *key) error {
 	known := map[key]bool{}
 	for _, e := range effects {
 		k := key{e.Kind, e.Arg}
-		if known[k] {
+		// What is taken back may be owed anew by the same event, in that order.
+		if cancelled, ok := known[k]; ok && (!cancelled || e.Cancel) {
 			t.Fatalf("%s owes %v twice", ev.Kind(), k)
 		}
-		known[k] = true
+		known[k] = e.Cancel
 		if e.Cancel {
 			delete(m.owed, k)
 			continue
@@ -101,18 +104,50 @@ func (m *machine) promises(t *rapid.T, before grant.Grant, ev grant.Event) {
 		if e.By.User == g.Requester || !e.By.Approver || e.By.Kind != grant.Person {
 			t.Fatalf("%v approved the request of %s", e.By, g.Requester)
 		}
-		if slices.Contains(m.approved, e.By.User) {
+		if _, known := m.approved[e.By.User]; known {
 			t.Fatalf("%s counts twice", e.By.User)
 		}
-		m.approved = append(m.approved, e.By.User)
+		// Only what the card showed can have been agreed to.
+		shown := ""
+		if before.Report != nil {
+			shown = before.Report.Redirect.Yes()
+		}
+		if shown != "" && e.Yes != shown {
+			t.Fatalf("%s approved without the yes to %+v", e.By.User, before.Report.Redirect)
+		}
+		m.approved[e.By.User] = shown
+	case grant.CheckDone:
+		if yes := e.Report.Redirect.Yes(); yes != "" && g.Phase == grant.Requested {
+			// Nobody's approval outlives a redirection that they did not agree to.
+			maps.DeleteFunc(m.approved, func(_ grant.UserID, said string) bool { return said != yes })
+		}
+	case grant.Replanned:
+		m.replanned(t, before)
+	case grant.Remove:
+		if e.By.Kind == grant.Bot || e.By.Kind == grant.Person && !e.By.Approver && !e.By.Revoker {
+			t.Fatalf("%+v had trust taken away", e.By)
+		}
+		if g.Phase != grant.Closing || !g.Removal || !g.Touched {
+			t.Fatalf("a removal began as %+v", g)
+		}
 	case grant.CloseRound:
 		m.rounds = append(m.rounds, seen{m.now, e.Round})
 	case grant.Watched:
 		m.looked(t, before, e.Sighting)
 	default:
 	}
-	if before.Phase != grant.Opening && g.Phase == grant.Opening && len(m.approved) < max(g.Terms.Approvals, 1) {
-		t.Fatalf("opening with the approvals of %v, want %d", m.approved, g.Terms.Approvals)
+	if before.Phase != grant.Opening && g.Phase == grant.Opening {
+		if len(m.approved) < max(g.Terms.Approvals, 1) {
+			t.Fatalf("opening with the approvals of %v, want %d", m.approved, g.Terms.Approvals)
+		}
+		for by, said := range m.approved {
+			if r := g.Report; r != nil && r.Redirect != nil && said != r.Redirect.Yes() {
+				t.Fatalf("opening moves the logs from %s, and %s did not agree to that", r.Redirect.From, by)
+			}
+		}
+	}
+	if before.Phase == grant.Opening && g.Phase == grant.Requested && ev.Kind() != grant.KindReplanned {
+		t.Fatalf("%s led back from opening", ev.Kind())
 	}
 	if !before.End.IsZero() && g.End.After(before.End) {
 		t.Fatalf("%s moved the end from %v to %v", ev.Kind(), before.End, g.End)
@@ -131,6 +166,32 @@ func (m *machine) promises(t *rapid.T, before grant.Grant, ev grant.Event) {
 	}
 	if before.Phase == grant.Closing && g.Phase != grant.Closing && g.Phase != grant.Closed {
 		t.Fatalf("closing led to %s", g.Phase)
+	}
+}
+
+// replanned wants what was never written to be asked for anew, as if it had just
+// been requested, and anything else to be closed.
+func (m *machine) replanned(t *rapid.T, before grant.Grant) {
+	g := m.g
+	wrote := before.Touched || slices.ContainsFunc(before.Opening, func(s grant.Step) bool { return s.Name != grant.StepCheck && s.State == grant.Done })
+	if wrote {
+		if g.Phase != grant.Closing {
+			t.Fatalf("what may have been written is left there: %s", g.Phase)
+		}
+		return
+	}
+	m.again++
+	clear(m.approved)
+	if g.Phase != grant.Requested || g.Missing() != g.Terms.Approvals || g.Report != nil || g.OpenError == nil {
+		t.Fatalf("asked again as %+v", g)
+	}
+	for _, k := range []key{{kind: grant.DoCheck}, {kind: grant.DoLapse}, {grant.DoRemind, grant.RemindUndecided}, {grant.DoSay, fmt.Sprintf("%s:%d", grant.SayReplanned, g.Version)}} {
+		if r, ok := m.owed[k]; !ok || r.due.Before(m.now) {
+			t.Fatalf("asked again, and %v is owed %v, %v", k, r, ok)
+		}
+	}
+	if due := m.owed[key{kind: grant.DoLapse}].due; !due.Equal(m.now.Add(g.Terms.Undecided)) {
+		t.Fatalf("asked again at %v, and it lapses at %v", m.now, due)
 	}
 }
 
@@ -202,7 +263,10 @@ func (m *machine) check(t *rapid.T) {
 			t.Fatalf("a grant that is %q has access", g.Phase)
 		}
 	}
-	if g.Live() && g.Missing() > 0 {
+	if _, opens := m.owed[key{kind: grant.DoOpen}]; opens && g.Phase != grant.Opening {
+		t.Fatalf("a grant that is %s owes an opening", g.Phase)
+	}
+	if g.Live() && !g.Removal && g.Missing() > 0 {
 		t.Fatalf("a grant that is %s lacks %d approvals", g.Phase, g.Missing())
 	}
 }
@@ -226,8 +290,16 @@ func (m *machine) pay(t *rapid.T, good bool) bool {
 	switch first.kind {
 	case grant.DoCheck:
 		ev = grant.CheckDone{Report: grant.Report{At: m.now}}
+		if !good {
+			ev = checked(t)
+		}
 	case grant.DoOpen:
-		if m.apply(t, grant.StepChanged{Step: grant.StepTrust, State: grant.Running}, nil) != nil {
+		step := grant.StepChanged{Step: grant.StepTrust, State: grant.Running}
+		if !good {
+			step.Step = rapid.SampledFrom([]string{grant.StepCheck, grant.StepCheck, grant.StepLogging, grant.StepTrust}).Draw(t, "step")
+			step.State = rapid.SampledFrom([]grant.StepState{grant.Running, grant.Done}).Draw(t, "state")
+		}
+		if m.apply(t, step, nil) != nil {
 			delete(m.owed, *first)
 			return true
 		}
@@ -274,7 +346,26 @@ var opened = rapid.SampledFrom([]func(m *machine) grant.Event{
 	func(*machine) grant.Event {
 		return grant.OpenFailed{Trouble: grant.Trouble{Kind: grant.Refused, Step: grant.StepTrust, Text: "Not allowed."}}
 	},
+	replan,
+	replan,
 })
+
+func replan(*machine) grant.Event {
+	return grant.Replanned{Trouble: grant.Trouble{Kind: grant.Changed, Step: grant.StepCheck, Text: "Another instance."}}
+}
+
+// checked draws what the checks found.
+func checked(t *rapid.T) grant.CheckDone {
+	if from := rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(t, "redirects from"); from != "" {
+		return redirected(from)
+	}
+	return grant.CheckDone{Report: grant.Report{At: t0}}
+}
+
+// yes draws which redirection a person agrees to.
+func yes(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"", yesTo("a"), yesTo("b")}).Draw(t, "yes")
+}
 
 func closeRound(t *rapid.T, m *machine) grant.CloseRound {
 	trouble := &grant.Trouble{Kind: grant.Again, Step: grant.StepTrust, Text: "Throttled."}
@@ -309,6 +400,7 @@ func person(t *rapid.T) grant.Actor {
 
 func TestGrant_properties(t *testing.T) {
 	reached := map[grant.Phase]int{}
+	again, removals := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMachine()
 		click := func(ev func(by grant.Actor) grant.Event) func(*rapid.T) {
@@ -322,7 +414,11 @@ func TestGrant_properties(t *testing.T) {
 			ev.Terms.Settle = rapid.SampledFrom([]time.Duration{0, 20 * time.Second, time.Minute}).Draw(t, "settle")
 			_ = m.apply(t, ev, nil)
 		}
-		ask(t, person(t))
+		if rapid.IntRange(0, 9).Draw(t, "removal") == 0 {
+			_ = m.apply(t, removal(person(t)), nil)
+		} else {
+			ask(t, person(t))
+		}
 		if m.g.Phase == grant.None {
 			ask(t, alice)
 		}
@@ -332,10 +428,15 @@ func TestGrant_properties(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"request":     func(t *rapid.T) { ask(t, person(t)) },
-			"approve":     click(func(by grant.Actor) grant.Event { return grant.Approve{By: by} }),
+			"remove":      func(t *rapid.T) { _ = m.apply(t, removal(person(t)), nil) },
+			"approve":     func(t *rapid.T) { _ = m.apply(t, grant.Approve{By: person(t), Yes: yes(t)}, nil) },
 			"approve too": click(func(by grant.Actor) grant.Event { return grant.Approve{By: by} }),
 			"approve well": func(t *rapid.T) {
-				_ = m.apply(t, grant.Approve{By: rapid.SampledFrom([]grant.Actor{bob, carol, {Kind: grant.Person, User: "U0FAY", Approver: true}}).Draw(t, "approver")}, nil)
+				ev := grant.Approve{By: rapid.SampledFrom([]grant.Actor{bob, carol, {Kind: grant.Person, User: "U0FAY", Approver: true}}).Draw(t, "approver")}
+				if m.g.Report != nil {
+					ev.Yes = m.g.Report.Redirect.Yes()
+				}
+				_ = m.apply(t, ev, nil)
 			},
 			"deny":      click(func(by grant.Actor) grant.Event { return grant.Deny{By: by, Why: "no"} }),
 			"withdraw":  click(func(by grant.Actor) grant.Event { return grant.Withdraw{By: by} }),
@@ -359,12 +460,17 @@ func TestGrant_properties(t *testing.T) {
 			"stray step": func(t *rapid.T) {
 				_ = m.apply(t, grant.StepChanged{Step: rapid.SampledFrom([]string{"", grant.StepTrust, grant.StepCheck}).Draw(t, "step"), State: grant.Done}, nil)
 			},
-			"stray look":  func(t *rapid.T) { _ = m.apply(t, sighting(t, m.now), nil) },
-			"stray check": func(t *rapid.T) { _ = m.apply(t, grant.CheckDone{}, nil) },
-			"":            func(t *rapid.T) { m.check(t) },
+			"stray look":   func(t *rapid.T) { _ = m.apply(t, sighting(t, m.now), nil) },
+			"stray check":  func(t *rapid.T) { _ = m.apply(t, checked(t), nil) },
+			"stray replan": func(t *rapid.T) { _ = m.apply(t, replan(m), nil) },
+			"":             func(t *rapid.T) { m.check(t) },
 		})
 		for p := range m.reached {
 			reached[p]++
+		}
+		again += m.again
+		if m.g.Removal {
+			removals++
 		}
 		if m.g.Phase == grant.None {
 			return
@@ -379,5 +485,5 @@ func TestGrant_properties(t *testing.T) {
 		}
 		t.Fatalf("the grant is still %s; it owes %v\n%+v", m.g.Phase, m.owed, m.g.Ending)
 	})
-	t.Logf("phases reached: %v", reached)
+	t.Logf("phases reached: %v; asked again %d times; %d removals", reached, again, removals)
 }

@@ -18,6 +18,8 @@ const (
 	TooLong         Code = "too_long"      // the duration is over the maximum
 	NotFound        Code = "not_found"     // no such grant
 	CannotTell      Code = "cannot_tell"   // Slack did not answer who this is: fail closed
+	RateLimited     Code = "rate_limited"  // too many of them lately
+	AskFirst        Code = "ask_first"     // what it would do beside must be agreed to first
 )
 
 // Refusal is the only error whose text people are shown: one or two plain
@@ -25,6 +27,9 @@ const (
 type Refusal struct {
 	Code Code
 	Text string
+	// Fields says what is wrong with which part of an ask (cell, arn, ticket, for,
+	// reason), in a sentence each, for forms that show it in its place.
+	Fields map[string]string
 }
 
 func (r *Refusal) Error() string { return r.Text }
@@ -67,6 +72,7 @@ const (
 	Refused TroubleKind = "refused" // a person must act first; trying again changes nothing
 	Again   TroubleKind = "again"   // throttled, unavailable: try again later
 	Unknown TroubleKind = "unknown" // the outcome is not known: look, then decide
+	Changed TroubleKind = "changed" // it would do something else than was approved: ask again
 )
 
 func (t *Trouble) Error() string {

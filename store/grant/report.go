@@ -1,6 +1,10 @@
 package grant
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
 
 // Level is how much a finding matters.
 type Level string
@@ -36,11 +40,38 @@ type Report struct {
 	// Logging says in words what opening will change in the Session Manager
 	// preferences, before → after; empty: nothing.
 	Logging []string `json:"logging,omitempty"`
+	// Redirect says that the region's sessions are logged elsewhere today, and
+	// that opening changes that for everybody; nil: it does not.
+	Redirect *Redirect `json:"redirect,omitempty"`
 	// Statement is the trust statement that opening will add, with the end as
 	// the placeholder that [Report.Statement] documents: the literal <end>.
 	Statement string `json:"statement,omitempty"`
 	// Trusted lists who is trusted by the role now, one line each.
 	Trusted []string `json:"trusted,omitempty"`
+}
+
+// Redirect is the change of where the Session Manager sessions of an account
+// and region are logged, from one log group to another. It takes a yes of its own.
+type Redirect struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// Yes is what the yes to exactly this redirection is called.
+func (r *Redirect) Yes() string {
+	if r == nil {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(r.From + "\x00" + r.To))
+	return hex.EncodeToString(sum[:6])
+}
+
+// redirect is the redirection in the report, if there is one.
+func (r *Report) redirect() *Redirect {
+	if r == nil {
+		return nil
+	}
+	return r.Redirect
 }
 
 // Blocking lists the findings that stop an opening.

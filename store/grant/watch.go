@@ -1,7 +1,6 @@
 package grant
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -24,7 +23,9 @@ type Sighting struct {
 	SessionsRead bool      `json:"sessions_read"`
 	// Unlogged holds the ids of live sessions that have no log stream now;
 	// NeverLogged those whose document is never logged (port forwarding, SSH).
-	Unlogged    []string `json:"unlogged,omitempty"`
+	Unlogged []string `json:"unlogged,omitempty"`
+	// Logged holds the ids of live sessions that have one.
+	Logged      []string `json:"logged,omitempty"`
 	NeverLogged []string `json:"never_logged,omitempty"`
 	// Drift is what is not as it was opened, by a short stable name (statement,
 	// hard stop, logging, permission), in a sentence each. Read names those that
@@ -59,6 +60,8 @@ type Visit struct {
 	// came later does not unsay that there was none.
 	Unlogged    bool `json:"unlogged,omitempty"`
 	NeverLogged bool `json:"never_logged,omitempty"`
+	// LoggedAt is when the log was there after all.
+	LoggedAt time.Time `json:"logged_at,omitzero"`
 }
 
 // Since is when the session began: as AWS says, where it says it, and otherwise
@@ -129,6 +132,7 @@ const (
 	SayLeft        = "left"         // left:<session id>
 	SayUnlogged    = "unlogged"     // unlogged:<session id>
 	SayNeverLogged = "never_logged" // never_logged:<session id>
+	SayLogged      = "logged"       // logged:<session id>, after it was unlogged
 	SaySessions    = "sessions"     // sessions:<version of the grant>, for too many at once
 	SayDrift       = "drift"        // drift:<name>:<version of the grant>
 	SayAssumed     = "assumed"      // assumed:<version of the grant>
@@ -194,9 +198,7 @@ func (g *Grant) watched(s Sighting, now time.Time) []Effect {
 	return effects
 }
 
-// versioned makes a name that no other message of the grant has: the version
-// that the grant has once the event is applied.
-func (l *look) versioned(name string) string { return fmt.Sprintf("%s:%d", name, l.g.Version+1) }
+func (l *look) versioned(name string) string { return l.g.versioned(name) }
 
 func (l *look) tell(format string, args ...any) {
 	if len(l.g.Story) < mostMoments {
@@ -227,7 +229,7 @@ func (l *look) sessions(s Sighting) {
 			l.moved = append(l.moved, SayLeft+":"+v.Session.ID)
 		}
 	}
-	unlogged, never := tidyIDs(s.Unlogged), tidyIDs(s.NeverLogged)
+	unlogged, logged, never := tidyIDs(s.Unlogged), tidyIDs(s.Logged), tidyIDs(s.NeverLogged)
 	beyond := 0
 	for _, x := range live {
 		v := l.visit(x)
@@ -245,6 +247,11 @@ func (l *look) sessions(s Sighting) {
 			v.Unlogged = true
 			l.tell("saw a session without a log: %s", id)
 			l.alarm = append(l.alarm, SayUnlogged+":"+id)
+		}
+		if logged[id] && v.Unlogged && v.LoggedAt.IsZero() {
+			v.LoggedAt = l.now
+			l.tell("saw the log of a session begin late: %s", id)
+			l.alarm = append(l.alarm, SayLogged+":"+id)
 		}
 	}
 	if beyond > 0 && w.Beyond == 0 {

@@ -286,10 +286,12 @@ func sighting(t *rapid.T, now time.Time) grant.Watched {
 	s := grant.Sighting{
 		SessionsRead: rapid.IntRange(0, 3).Draw(t, "sessions read") > 0,
 		Sessions:     live(ids.Draw(t, "live")...),
-		Unlogged:     ids.Draw(t, "unlogged"), NeverLogged: ids.Draw(t, "never logged"),
+		Unlogged:     ids.Draw(t, "unlogged"), Logged: ids.Draw(t, "logged"), NeverLogged: ids.Draw(t, "never logged"),
 		Read:  rapid.SliceOfN(rapid.SampledFrom(watchable), 0, 4).Draw(t, "read"),
 		Drift: rapid.MapOf(rapid.SampledFrom(watchable), rapid.SampledFrom([]string{"", "gone", "wider"})).Draw(t, "drift"),
 	}
+	// No session has a log and none.
+	s.Logged = slices.DeleteFunc(s.Logged, func(id string) bool { return slices.Contains(s.Unlogged, id) })
 	for _, id := range ids.Draw(t, "assumed") {
 		s.Assumed = append(s.Assumed, grant.Assumed{EventID: id})
 	}
@@ -369,4 +371,39 @@ func TestWatched_toldOnce(t *testing.T) {
 			t.Fatalf("a look while closing: %v, owes %v", err, owes)
 		}
 	})
+}
+
+// TestWatched_logged: a log that begins late is told once, of a session that was
+// told to have none.
+func TestWatched_logged(t *testing.T) {
+	g := inPhase(t, grant.Open)
+	look := func(after time.Duration, f func(s *grant.Sighting)) []string {
+		t.Helper()
+		next, effects := must(t, g, watched(func(s *grant.Sighting) { s.Sessions = live("a", "b", "c"); f(s) }), t0.Add(after))
+		g = next
+		return said(effects)
+	}
+	all := []string{"a", "b"}
+	look(0, func(s *grant.Sighting) { s.Logged = all }) // never was without one
+	if told := look(2*time.Minute, func(s *grant.Sighting) { s.Unlogged, s.NeverLogged = []string{"a"}, []string{"c"} }); len(told) != 2 {
+		t.Errorf("told %v", told)
+	}
+	if told := look(3*time.Minute, func(s *grant.Sighting) { s.Logged = append(all, "c", "nobody") }); !slices.Equal(told, []string{"logged:a"}) {
+		t.Errorf("told %v, want logged:a alone", told)
+	}
+	for _, v := range g.Watch.Visits {
+		late := v.Session.ID == "a"
+		if v.Unlogged != late || v.LoggedAt.Equal(t0.Add(3*time.Minute)) != late {
+			t.Errorf("%s: unlogged %v, logged at %v", v.Session.ID, v.Unlogged, v.LoggedAt)
+		}
+	}
+	for i, f := range []func(s *grant.Sighting){
+		func(s *grant.Sighting) { s.Logged = all },
+		func(s *grant.Sighting) { s.Unlogged = []string{"a"} },
+		func(s *grant.Sighting) { s.Logged = all },
+	} {
+		if told := look(time.Duration(4+i)*time.Minute, f); told != nil {
+			t.Errorf("look %d tells %v again", i, told)
+		}
+	}
 }
