@@ -214,6 +214,9 @@ func (d *directory) member(ctx context.Context, u grant.UserID) error {
 	known, ok := d.users[u]
 	team := d.team
 	d.mu.Unlock()
+	if team == "" {
+		return cannotTell("which team this is", errors.New("auth.test has not answered yet"))
+	}
 	if !ok || now.Sub(known.at) >= believed {
 		user, err := d.api.GetUserInfoContext(ctx, string(u))
 		if err != nil {

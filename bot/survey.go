@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"breakglass/bot/view"
@@ -51,8 +52,13 @@ func (w *worker) stray(ctx context.Context, o store.Owed) error {
 		return err
 	}
 	x, ok := g.Stray(what)
-	if !ok {
+	switch {
+	case ok:
+	case strings.HasPrefix(what, grant.SayBlind+":"):
 		return w.blind(ctx, o, cell)
+	default: // forgotten, or of a cell that is not in the configuration any more
+		_, err := w.bot.o.Store.Settle(o)
+		return err
 	}
 	render := func() (view.Message, error) {
 		newest, err := w.bot.o.Store.Guard(cell)
