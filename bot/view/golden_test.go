@@ -18,7 +18,7 @@ import (
 	"breakglass/store/grant"
 )
 
-var update = flag.Bool("update", false, "write the golden files and the cards in doc.go anew")
+var update = flag.Bool("update", false, "write the golden files and the cards in ../doc.go anew")
 
 // reading is a message as a reader in UTC sees it, from the blocks as Slack gets
 // them.
@@ -581,10 +581,10 @@ func TestHelp_golden(t *testing.T) {
 	golden(t, "help_unknown", m)
 }
 
-// TestDoc_cards holds the cards in doc.go to what is rendered.
+// TestDoc_cards holds the cards in bot/doc.go to what is rendered.
 func TestDoc_cards(t *testing.T) {
 	const mark = "// # The card in each phase\n"
-	src, err := os.ReadFile("doc.go")
+	src, err := os.ReadFile("../doc.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -605,9 +605,9 @@ func TestDoc_cards(t *testing.T) {
 			b.WriteString(strings.TrimRight("//\t"+l, "\t ") + "\n")
 		}
 	}
-	b.WriteString("package view\n")
+	b.WriteString("package bot\n")
 	if *update {
-		if err := os.WriteFile("doc.go", []byte(b.String()), 0o600); err != nil {
+		if err := os.WriteFile("../doc.go", []byte(b.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return
