@@ -68,6 +68,9 @@ type Cell struct {
 	AssumeRole grant.RoleARN
 	ExternalID string
 	Approvals  int // zero: People.Approvals
+	// TrailRegions are more regions in whose CloudTrail it is looked who assumed
+	// the role: AWS logs that where SingleStore's call to STS goes in.
+	TrailRegions []string
 }
 
 // StoreConfig says where the database is.

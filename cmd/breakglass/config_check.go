@@ -379,7 +379,7 @@ func (w *walker) cells(f field, v grant.Vendor, p People) []Cell {
 }
 
 func (w *walker) cell(f field, v grant.Vendor, p People) (Cell, field) {
-	s := w.section(f, "name", "account", "region", "eks_cluster", "role", "log_group", "instance", "assume_role", "external_id", "approvals")
+	s := w.section(f, "name", "account", "region", "eks_cluster", "role", "log_group", "instance", "assume_role", "external_id", "approvals", "cloudtrail_regions")
 	if f.node.Kind != yaml.MappingNode {
 		return Cell{}, s["name"] // said already
 	}
@@ -405,11 +405,30 @@ func (w *walker) cell(f field, v grant.Vendor, p People) (Cell, field) {
 		w.sayAt(s["account"], "%s is one of singlestore.accounts; a cell lives in your own account, correct one of the two", c.Account)
 	}
 	c.AssumeRole = w.assumeRole(s["assume_role"], c)
+	c.TrailRegions = w.regions(s["cloudtrail_regions"], c)
 	if c.ExternalID != "" && !s["assume_role"].set() {
 		w.sayAt(s["external_id"], "has no use without assume_role; name the role, or take this out")
 	}
 	w.enough(s["approvals"], c.Approvals, p.Approvers)
 	return c, s["name"]
+}
+
+// regions reads a list of regions of the cell's partition.
+func (w *walker) regions(f field, c Cell) []string {
+	items, _ := w.list(f)
+	var out []string
+	for _, item := range items {
+		switch r := w.match(item, regionPattern, "an AWS region such as us-east-1 or us-gov-west-1"); {
+		case r == "":
+		case slices.Contains(out, r):
+			w.sayAt(item, "%s is in the list twice; keep one of them", r)
+		case c.Region != "" && grant.PartitionOf(r) != grant.PartitionOf(c.Region):
+			w.sayAt(item, "%s is in the partition %s, but the cell is in %s; take it out", r, grant.PartitionOf(r), grant.PartitionOf(c.Region))
+		default:
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // cellName reads a name that no command can take for something else.

@@ -48,6 +48,7 @@ func (runCommand) Run(env *environment) error {
 			Approvers:  bot.Circle(cfg.People.Approvers),
 			Requesters: bot.Circle(cfg.People.Requesters),
 			Revokers:   bot.Circle(cfg.People.Revokers),
+			Emergency:  bot.Circle(cfg.People.Emergency),
 		},
 		Policy: cfg.Policy(), Store: db, AWS: aws, Log: env.log,
 	})
@@ -74,7 +75,7 @@ func (c Config) awsCells() []actions.Cell {
 		cells[i] = actions.Cell{
 			Name: cell.Name, Account: cell.Account, Region: cell.Region, EKSCluster: cell.EKSCluster,
 			Role: cell.Role, LogGroup: cell.LogGroup, Instance: cell.Instance,
-			AssumeRole: string(cell.AssumeRole), ExternalID: cell.ExternalID,
+			AssumeRole: string(cell.AssumeRole), ExternalID: cell.ExternalID, TrailRegions: cell.TrailRegions,
 		}
 	}
 	return cells
