@@ -13,9 +13,9 @@ import (
 // open, because it could not be read, was not shown and is not compared; but a
 // redirection of the logs that nobody has seen is never agreed to.
 //
-// An emergency has no approvers; it is told to everybody, and reviewed afterwards.
+// An emergency that nobody was asked about has no approvers; it is told to everybody, and reviewed afterwards.
 func asApproved(g grant.Grant, r grant.Report, group logGroup) *grant.Trouble {
-	if g.Emergency {
+	if g.Emergency && len(g.Approvals) == 0 {
 		return nil
 	}
 	left := change{r.Logging, r.Redirect}
@@ -38,7 +38,7 @@ func asApproved(g grant.Grant, r grant.Report, group logGroup) *grant.Trouble {
 // loggingAsApproved compares what is still to be changed in the preferences with
 // what was shown, and with what people have agreed to.
 func loggingAsApproved(g grant.Grant, left change, group logGroup) *grant.Trouble {
-	if g.Emergency {
+	if g.Emergency && len(g.Approvals) == 0 {
 		return nil
 	}
 	if t := linesAsApproved(g, left.lines, group); t != nil {

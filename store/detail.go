@@ -93,7 +93,8 @@ type requestDetail struct {
 // the person agreed to.
 type decisionDetail struct {
 	Principal grant.RoleARN `json:"principal,omitempty"`
-	Duration  string        `json:"duration,omitempty"`
+	Duration  string        `json:"duration,omitempty"`  // the least of all
+	For       string        `json:"for,omitempty"`       // what this person agreed to, if less than asked for
 	Approvals int           `json:"approvals,omitempty"` // with this one
 	Needed    int           `json:"needed,omitempty"`
 	Statement string        `json:"statement,omitempty"` // as the checks announced it
@@ -259,6 +260,9 @@ func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
 			Principal: after.Principal, Duration: after.Duration.String(),
 			Approvals: len(after.Approvals), Needed: after.Terms.Approvals,
 		}
+		if n := len(after.Approvals); n > 0 && after.Approvals[n-1].For > 0 {
+			d.For = after.Approvals[n-1].For.String()
+		}
 		if before.Report != nil {
 			d.Statement, d.Redirect = before.Report.Statement, before.Report.Redirect
 		}
@@ -314,7 +318,7 @@ func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
 	case grant.DenyExtension:
 		return raw(extensionDetail{N: e.N})
 	case grant.ExtendDone:
-		return raw(extensionDetail{From: before.End, Until: after.End, Statement: e.Access.Statement, TrustBefore: e.Access.TrustBefore, TrustAfter: e.Access.TrustAfter})
+		return raw(extensionDetail{From: before.End, Until: e.Access.End.UTC(), Statement: e.Access.Statement, TrustBefore: e.Access.TrustBefore, TrustAfter: e.Access.TrustAfter})
 	case grant.ExtendDelayed:
 		return raw(trouble(e.Trouble, e.Wait))
 	case grant.ExtendFailed:

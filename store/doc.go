@@ -43,8 +43,12 @@
 //     the one before. The last one is also in meta, so that the end cannot be
 //     cut off unnoticed.
 //   - Ids are never used twice.
-//   - An id that a statement in AWS was seen to carry is not given out again.
-//   - A phase or a kind of effect that is not known stops the start.
+//   - An id that a statement in AWS was seen to carry is not given out again,
+//     unless it is a million above the last.
+//   - A phase or a kind of effect that is not known stops the start, and so does
+//     what is known of a cell and cannot be read.
+//   - What is new is held against what is there in the transaction that begins it:
+//     nobody opens more emergencies in a day by asking for several at once.
 //   - What is read for the next thing due, for the status and for one grant does
 //     not grow with the number of grants that have ended.
 //

@@ -16,7 +16,9 @@ var t0 = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 var (
 	alice = grant.Actor{Kind: grant.Person, User: "U0ALICE", Requester: true}
 	bob   = grant.Actor{Kind: grant.Person, User: "U0BOB", Approver: true}
+	carol = grant.Actor{Kind: grant.Person, User: "U0CAROL", Approver: true}
 	eve   = grant.Actor{Kind: grant.Person, User: "U0EVE"}
+	mia   = grant.Actor{Kind: grant.Person, User: "U0MIA", Emergency: true}
 )
 
 func path(t testing.TB) string {
@@ -116,6 +118,13 @@ func theirs(sid string) grant.Trust { return grant.Trust{Sid: sid, Principal: su
 func surveyed(list ...grant.Trust) grant.Survey {
 	a := access(t0)
 	return grant.Survey{RoleARN: a.RoleARN, RoleName: a.RoleName, Trust: list}
+}
+
+// urgent asks for an emergency.
+func urgent(token string) grant.Request {
+	r := request(token)
+	r.By, r.Emergency = mia, true
+	return r
 }
 
 // removal takes a stray away.

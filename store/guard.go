@@ -85,6 +85,11 @@ func owesCells(tx *bbolt.Tx) []grant.Effect {
 	return list
 }
 
+// farthestID is how far above the last id one that is seen in AWS is believed to
+// be ours: whoever may write the trust policy cannot use the numbers up, and
+// nobody has lost a database of that many grants.
+const farthestID = 1_000_000
+
 // Look takes in a look at a cell: what is remembered of it, what is owed because
 // of it and an audit entry for what is told are written together or not at all.
 //
@@ -111,8 +116,9 @@ func (s *Store) Look(l Looked) error {
 			}
 		}
 		grants := tx.Bucket(bucketGrants)
+		limit := grants.Sequence() + farthestID
 		for _, t := range l.Survey.Trust {
-			if id := uint64(t.ID); id > grants.Sequence() && id < 1<<53 {
+			if id := uint64(t.ID); id > grants.Sequence() && id <= limit {
 				if err := grants.SetSequence(id); err != nil {
 					return err
 				}

@@ -271,15 +271,26 @@ func TestLook_idsOfStatementsAreNotGivenOut(t *testing.T) {
 	if g := mustRequest(t, s, t0); g.ID != 9 {
 		t.Errorf("then comes %s", g.ID)
 	}
-	// Whoever may write the trust policy cannot use the numbers up.
-	mustLook(t, s, prod, surveyed(ours(999999999999999999)), t0)
-	if g := mustRequest(t, s, t0); g.ID != 10 {
-		t.Errorf("after a hostile Sid comes %s", g.ID)
+}
+
+// TestLook_idsFarAbove: whoever may write the trust policy cannot use the numbers
+// up, nor make them unreadable.
+func TestLook_idsFarAbove(t *testing.T) {
+	s := newStore(t)
+	if g := mustRequest(t, s, t0); g.ID != 1 {
+		t.Fatalf("the first grant is %s", g.ID)
 	}
-	mustLook(t, s, prod, surveyed(ours(1<<53-1)), t0)
+	for _, id := range []grant.ID{1 + farthestID + 1, 1<<53 - 1, 1 << 53, 999999999999999999, 1<<64 - 1} {
+		mustLook(t, s, prod, surveyed(ours(id)), t0)
+	}
+	if g := mustRequest(t, s, t0); g.ID != 2 {
+		t.Errorf("after statements of far too high ids comes %s", g.ID)
+	}
+	// One look cannot climb by itself, in whatever order.
+	mustLook(t, s, prod, surveyed(ours(2+farthestID), ours(2+2*farthestID), ours(3), ours(2+farthestID+1)), t0)
 	g := mustRequest(t, s, t0)
-	if got, err := s.Grant(g.ID); err != nil || got.ID != g.ID || g.ID != 1<<53 {
-		t.Errorf("after the highest comes %s: %v", g.ID, err)
+	if got, err := s.Grant(g.ID); err != nil || got.ID != g.ID || g.ID != 2+farthestID+1 {
+		t.Errorf("after the highest that counts comes %s: %v", g.ID, err)
 	}
 }
 
@@ -420,7 +431,7 @@ func TestGuards_damaged(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		mustOpen(t, s, t0) // grants go on
+		mustOpen(t, s, t0) // grants go on, until the next start
 	}
 }
 

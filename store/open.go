@@ -21,7 +21,8 @@ import (
 //
 //	1  the first
 //	2  Grant.Watch, and the effect watch, which every open grant owes
-//	3  what is remembered of the cells; strays, requests that are asked again
+//	3  what is remembered of the cells; strays, requests that are asked again,
+//	   extensions, emergencies, approvals for less
 const schema = 3
 
 // The reasons for which a database cannot be opened that a caller may want to
@@ -298,11 +299,17 @@ func upgrade(db *bbolt.DB, now time.Time) (err error) {
 }
 
 // checkNames refuses names that this program does not know: to ignore a phase
-// or an effect would be to forget an access. Grants that have ended are checked
+// or an effect would be to forget an access, and to pass over what is known of a
+// cell would be to forget trust that nobody has dealt with. Grants that have ended are checked
 // by their index alone, so that the start does not slow down with the years.
 func checkNames(tx *bbolt.Tx) error {
 	if _, err := loadLive(tx); err != nil {
 		return err
+	}
+	if tx.Bucket(bucketGuards) != nil { // an older database has none
+		if _, err := loadGuards(tx); err != nil {
+			return err
+		}
 	}
 	err := tx.Bucket(bucketOutbox).ForEach(func(k, v []byte) error {
 		_, err := decodeRow(k, v)

@@ -205,6 +205,13 @@ func TestOpen_schemaAndNames(t *testing.T) {
 			b := tx.Bucket(bucketGrants)
 			return b.Put(idKey(2), append([]byte(nil), b.Get(idKey(1))...))
 		}, []string{"BG-1", "BG-2"}, ErrDamaged},
+		"a cell that cannot be read": {func(tx *bbolt.Tx) error { return tx.Bucket(bucketGuards).Put([]byte("helios-prod"), []byte("{")) }, []string{`"helios-prod"`, "cannot be read"}, ErrDamaged},
+		"a newer program's cell": {func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketGuards).Put([]byte("helios-prod"), []byte(`{"cell":"helios-prod","novel":1}`))
+		}, []string{`"helios-prod"`, "novel"}, ErrDamaged},
+		"a cell in another's place": {func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketGuards).Put([]byte("helios-prod"), []byte(`{"cell":"helios-two"}`))
+		}, []string{"helios-two"}, ErrDamaged},
 		"a closing without an ending": {replace(bucketGrants, idKey(2), `"phase":"open"`, `"phase":"closing"`), []string{"without an ending"}, ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -55,7 +55,7 @@ func TestCommit_properties(t *testing.T) {
 		}
 		click := func(ev func(by grant.Actor) grant.Event) func(*rapid.T) {
 			return func(t *rapid.T) {
-				by := rapid.SampledFrom([]grant.Actor{alice, bob, bob, {Kind: grant.Person, User: "U0CAROL", Approver: true}, eve}).Draw(t, "by")
+				by := rapid.SampledFrom([]grant.Actor{alice, bob, bob, carol, eve}).Draw(t, "by")
 				commit(t, one(t), ev(by), Owed{})
 			}
 		}
@@ -85,6 +85,8 @@ func TestCommit_properties(t *testing.T) {
 				n++
 				ev := request(fmt.Sprint("tok-", n))
 				ev.By.Requester = rapid.IntRange(0, 4).Draw(t, "requester") > 0
+				ev.By.Emergency = rapid.Bool().Draw(t, "emergency person")
+				ev.Emergency = rapid.IntRange(0, 2).Draw(t, "emergency") == 0
 				ev.Terms.Approvals = rapid.IntRange(1, 2).Draw(t, "approvals")
 				ev.Duration = rapid.SampledFrom([]time.Duration{time.Minute, 4 * time.Hour}).Draw(t, "duration")
 				ev.Cell = rapid.SampledFrom(patrolled).Draw(t, "cell")
@@ -111,8 +113,27 @@ func TestCommit_properties(t *testing.T) {
 				}
 				m.patrol(t, s, patrolled[:rapid.IntRange(1, 2).Draw(t, "cells")], now)
 			},
-			"approve":      click(func(by grant.Actor) grant.Event { return grant.Approve{By: by} }),
-			"approve too":  click(func(by grant.Actor) grant.Event { return grant.Approve{By: by} }),
+			"approve":     click(func(by grant.Actor) grant.Event { return grant.Approve{By: by} }),
+			"approve too": click(func(by grant.Actor) grant.Event { return grant.Approve{By: by} }),
+			"approve for less": func(t *rapid.T) {
+				d := rapid.SampledFrom([]time.Duration{1, time.Second, time.Minute, time.Hour, 5 * time.Hour}).Draw(t, "for")
+				click(func(by grant.Actor) grant.Event { return grant.Approve{By: by, For: d} })(t)
+			},
+			"extend": click(func(by grant.Actor) grant.Event { return grant.Extend{By: by, For: time.Hour, Max: 12 * time.Hour} }),
+			"extend well": func(t *rapid.T) {
+				commit(t, one(t), grant.Extend{By: alice, For: time.Hour, Max: 12 * time.Hour}, Owed{})
+			},
+			"approve more": func(t *rapid.T) {
+				id := one(t)
+				n := m.grants[id].ExtensionsAsked
+				commit(t, id, grant.ApproveExtension{By: rapid.SampledFrom([]grant.Actor{bob, carol, eve}).Draw(t, "by"), N: n}, Owed{})
+			},
+			"deny more": func(t *rapid.T) {
+				id := one(t)
+				n := m.grants[id].ExtensionsAsked - rapid.IntRange(0, 1).Draw(t, "older")
+				commit(t, id, grant.DenyExtension{By: rapid.SampledFrom([]grant.Actor{bob, alice, eve}).Draw(t, "by"), N: n}, Owed{})
+			},
+			"sign":         click(func(by grant.Actor) grant.Event { return grant.Sign{By: by} }),
 			"deny":         click(func(by grant.Actor) grant.Event { return grant.Deny{By: by} }),
 			"revoke":       click(func(by grant.Actor) grant.Event { return grant.Revoke{By: by} }),
 			"work":         work,
@@ -188,7 +209,11 @@ func (m *model) commit(t *rapid.T, keys []string, id grant.ID, ev grant.Event, n
 		}
 	}
 	if id == 0 {
-		if want := grant.Alone(ev, m.live()); want != nil {
+		want := grant.Alone(ev, m.live())
+		if want == nil {
+			want = grant.TooMany(ev, slices.Collect(maps.Values(m.grants)), now)
+		}
+		if want != nil {
 			if err == nil || err.Error() != want.Error() || r.Grant.ID != 0 {
 				t.Fatalf("Commit of %s = %+v, %v, want %v", ev.Kind(), r, err, want)
 			}
@@ -368,6 +393,11 @@ func (m *model) pay(t *rapid.T, s *Store, o Owed, now time.Time, commit func(*ra
 		if rapid.IntRange(0, 4).Draw(t, "replanned") == 0 {
 			ev = grant.Replanned{Trouble: grant.Trouble{Kind: grant.Changed, Step: grant.StepCheck, Text: "Another instance."}}
 		}
+		if rapid.IntRange(0, 4).Draw(t, "fallen") == 0 {
+			// The row stays: where enough approvals are left the opening goes on.
+			o = Owed{Grant: o.Grant}
+			ev = grant.Unapproved{Users: []grant.UserID{rapid.SampledFrom([]grant.UserID{bob.User, carol.User}).Draw(t, "who")}}
+		}
 	case grant.DoClose:
 		out := rapid.SampledFrom([]grant.Outcome{{Done: true}, {Done: true}, {}}).Draw(t, "outcome")
 		ev = grant.CloseRound{Round: grant.Round{Trust: grant.Outcome{Done: true}, Credentials: out, Sessions: grant.Outcome{Done: true}, CutOff: now.Add(2 * time.Minute)}}
@@ -376,7 +406,20 @@ func (m *model) pay(t *rapid.T, s *Store, o Owed, now time.Time, commit func(*ra
 	case grant.DoLapse:
 		ev = grant.LapseDue{}
 	case grant.DoRemind:
-		ev = grant.ReminderDue{Name: o.Effect.Arg}
+		ev = grant.ReminderDue{Name: o.Effect.Arg, Due: o.Effect.Due}
+	case grant.DoExtend:
+		trouble := grant.Trouble{Kind: grant.Again, Step: grant.StepTrust, Text: "Throttled."}
+		a := access(now)
+		a.End = g.Extension.Until
+		late := a
+		late.End = late.End.Add(time.Second)
+		ev = rapid.SampledFrom([]grant.Event{
+			grant.ExtendDone{Access: a},
+			grant.ExtendDone{Access: a},
+			grant.ExtendDone{Access: late},
+			grant.ExtendDelayed{Trouble: trouble, Wait: time.Second},
+			grant.ExtendFailed{Trouble: trouble},
+		}).Draw(t, "extended")
 	case grant.DoWatch:
 		look := grant.Sighting{SessionsRead: true, Read: []string{"logging"}, Drift: map[string]string{}}
 		if text := rapid.SampledFrom([]string{"", "off", "elsewhere"}).Draw(t, "drift"); text != "" {

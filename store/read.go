@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -69,7 +70,18 @@ func (s *Store) Ended(cell grant.CellName, n int) (grants []grant.Grant, err err
 	return grants, nil
 }
 
-func loadEnded(tx *bbolt.Tx, cell grant.CellName, n int) (grants []grant.Grant, err error) {
+func loadEnded(tx *bbolt.Tx, cell grant.CellName, n int) ([]grant.Grant, error) {
+	return loadEndedWhile(tx, cell, func(have int, _ time.Time) bool { return have < n })
+}
+
+// loadEndedSince reads every grant that ended at that time or later.
+func loadEndedSince(tx *bbolt.Tx, since time.Time) ([]grant.Grant, error) {
+	return loadEndedWhile(tx, "", func(_ int, end time.Time) bool { return !end.Before(since) })
+}
+
+// loadEndedWhile reads the grants of a cell that ended, the newest first, as long
+// as more are wanted.
+func loadEndedWhile(tx *bbolt.Tx, cell grant.CellName, more func(have int, end time.Time) bool) (grants []grant.Grant, err error) {
 	prefix := endedPrefix(cell)
 	c := tx.Bucket(bucketEnded).Cursor()
 	// Nothing begins with the cell's name and a one, so this is just past the
@@ -80,7 +92,13 @@ func loadEnded(tx *bbolt.Tx, cell grant.CellName, n int) (grants []grant.Grant, 
 	} else {
 		k, _ = c.Prev()
 	}
-	for ; len(grants) < n && bytes.HasPrefix(k, prefix); k, _ = c.Prev() {
+	for ; bytes.HasPrefix(k, prefix); k, _ = c.Prev() {
+		if len(k) < len(prefix)+timeLen {
+			return nil, damaged("a key of a grant that ended is %d bytes long", len(k))
+		}
+		if !more(len(grants), keyTime(k[len(prefix):])) {
+			break
+		}
 		id, err := keyID(k[len(prefix)+timeLen:])
 		if err != nil {
 			return nil, err

@@ -216,8 +216,7 @@ func mayBegin(tx *bbolt.Tx, c Change) error {
 	if err := grant.Alone(c.Event, live); err != nil || !r.Emergency {
 		return err
 	}
-	const lately = 200 // far more than there are emergencies in a day
-	ended, err := loadEnded(tx, "", lately)
+	ended, err := loadEndedSince(tx, c.Now.Add(-grant.EmergencyWindow))
 	if err != nil {
 		return err
 	}

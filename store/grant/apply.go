@@ -11,7 +11,7 @@ import (
 // it. On error the grant is returned as it was and nothing is owed: a *[Refusal]
 // for people, a *[Moot] for an event of the bot's own that came too late.
 //
-// The zero Grant with ID set accepts only [Request].
+// The zero Grant with ID set accepts only [Request] and [Remove].
 func (g Grant) Apply(ev Event, now time.Time) (Grant, []Effect, error) {
 	now = now.UTC()
 	allowed, ok := transitions[g.Phase][ev.Kind()]
@@ -52,9 +52,9 @@ func (g Grant) mayAtAll(ev Event) error {
 	case Extend:
 		return g.mayExtend(e.By)
 	case ApproveExtension:
-		return g.mayDecide(e.By, "extend")
+		return g.mayDecide(e.By, "approve more time for")
 	case DenyExtension:
-		return g.mayDecide(e.By, "deny")
+		return g.mayDecide(e.By, "deny more time for")
 	default:
 		return nil
 	}
@@ -79,7 +79,7 @@ func (g Grant) MayDecide(by Actor, approve bool) error {
 
 func (g Grant) mayDecide(by Actor, verb string) error {
 	switch {
-	case by.Kind != Person || !by.Approver:
+	case !by.approves():
 		return Refuse(NotAllowed, "Only an approver may %s %s, and you are not one of them. Nothing changed. Ask an approver to look at the card.", verb, g.ID)
 	case by.User == g.Requester && verb == "approve":
 		return Refuse(OwnRequest, "%s is your own request, so somebody else must approve it. Nothing changed. Ask another approver; to take it back, press Withdraw.", g.ID)
@@ -141,9 +141,12 @@ func (g Grant) Standing() string {
 	case Requested:
 		return fmt.Sprintf("%s is waiting for %s.", g.ID, approvals(g.Missing()))
 	case Opening:
+		if len(g.Approvals) == 0 {
+			return fmt.Sprintf("%s is %s and is opening now.", g.ID, g.grounds())
+		}
 		return fmt.Sprintf("%s is approved (%s) and is opening now.", g.ID, g.approvers())
 	case Open:
-		return fmt.Sprintf("%s is open until %s (approved by %s).", g.ID, at(g.End), g.approvers())
+		return fmt.Sprintf("%s is open until %s (%s).", g.ID, at(g.End), g.grounds())
 	case Closing:
 		return fmt.Sprintf("%s is closing already (%s).", g.ID, g.Ending.Why)
 	case Closed:
@@ -157,6 +160,14 @@ func (g Grant) Standing() string {
 	default:
 		return fmt.Sprintf("%s does not exist yet.", g.ID)
 	}
+}
+
+// grounds says why it may open.
+func (g Grant) grounds() string {
+	if len(g.Approvals) == 0 {
+		return "an emergency of @" + string(g.Requester)
+	}
+	return "approved by " + g.approvers()
 }
 
 func (g Grant) approvers() string {
@@ -185,9 +196,11 @@ func mention(a Actor) string {
 
 func (g *Grant) tell(now time.Time, by Actor, format string, args ...any) {
 	// A story that somehow never ends must not fill the disk; how it ends must
-	// still be told.
+	// still be told, also when a review is signed after that.
 	const longest = 200
-	g.Story = g.Story[:min(len(g.Story), longest-1)]
+	if n := len(g.Story); n >= longest {
+		g.Story = append(g.Story[:longest-2], g.Story[n-1])
+	}
 	g.Story = append(g.Story, Moment{At: now, By: Actor{Kind: by.Kind, User: by.User, Name: by.Name}, Text: fmt.Sprintf(format, args...)})
 }
 
@@ -296,15 +309,18 @@ func (g *Grant) request(e Request, now time.Time) ([]Effect, error) {
 		RequestedAt: now, Stray: e.Stray, Takes: e.Takes,
 	}
 	if e.Emergency {
-		return g.emergency(now), nil
+		return append(g.emergency(now), g.strayEffects(now)...), nil
 	}
 	g.tell(now, e.By, "asked for %s", FormatDuration(e.Duration))
 	return append(g.ask(now), g.strayEffects(now)...), nil
 }
 
-// ask puts the request to the approvers.
+// ask puts the request to the approvers, with a new plan where there is none.
 func (g *Grant) ask(now time.Time) []Effect {
-	effects := []Effect{card(now), {Kind: DoCheck, Due: now}}
+	effects := []Effect{card(now)}
+	if g.Report == nil {
+		effects = append(effects, Effect{Kind: DoCheck, Due: now})
+	}
 	if d := g.Terms.Undecided; d > 0 {
 		effects = append(effects, Effect{Kind: DoLapse, Due: now.Add(d)})
 	}
@@ -333,11 +349,11 @@ func (g *Grant) strayEffects(now time.Time) []Effect {
 func (g *Grant) checkDone(r Report, now time.Time) []Effect {
 	g.Report = &r
 	effects := []Effect{card(now)}
-	yes := r.redirect().Yes()
-	if g.Phase != Requested || yes == "" || !slices.ContainsFunc(g.Approvals, func(a Approval) bool { return a.Yes != yes }) {
+	agreed := g.agreed(g.Approvals)
+	if g.Phase != Requested || len(agreed) == len(g.Approvals) {
 		return effects
 	}
-	g.Approvals = slices.DeleteFunc(g.Approvals, func(a Approval) bool { return a.Yes != yes })
+	g.keep(agreed)
 	g.OpenError = &Trouble{
 		Kind: Changed, Step: StepCheck,
 		Text:   fmt.Sprintf("Opening would move the session logs of the whole region from %s to %s, and that was not on the card yet when this was approved.", Clean(r.Redirect.From, 200), Clean(r.Redirect.To, 200)),
@@ -360,7 +376,7 @@ func (g *Grant) replanned(t Trouble, now time.Time) []Effect {
 // unapproved takes back the approvals of people who may not approve any more.
 func (g *Grant) unapproved(users []UserID, now time.Time) []Effect {
 	kept := slices.DeleteFunc(slices.Clone(g.Approvals), func(a Approval) bool { return slices.Contains(users, a.By) })
-	if len(kept) == len(g.Approvals) || g.Emergency {
+	if len(kept) == len(g.Approvals) {
 		return nil
 	}
 	names := make([]string, 0, len(users))
@@ -369,7 +385,7 @@ func (g *Grant) unapproved(users []UserID, now time.Time) []Effect {
 			names = append(names, "@"+string(a.By))
 		}
 	}
-	if len(kept) >= g.Terms.Approvals {
+	if len(kept) >= max(g.Terms.Approvals, 1) {
 		g.Approvals = kept
 		return []Effect{card(now)}
 	}
@@ -385,21 +401,64 @@ func (g *Grant) unapproved(users []UserID, now time.Time) []Effect {
 func (g *Grant) askAgain(t Trouble, kept []Approval, why string, now time.Time) []Effect {
 	t.Cause = nil // for the log only
 	g.OpenError = &t
-	wrote := g.Touched || slices.ContainsFunc(g.Opening, func(s Step) bool { return s.Name != StepCheck && s.State == Done })
-	if wrote {
+	if g.mayHaveWritten(t.Step) {
 		setStep(g.Opening, t.Step, Failing, t.Text, now)
 		g.tell(now, Self(), "could not open access as approved: %s", t.Text)
 		return append(g.close(Self(), "it could not be opened as approved", now), Effect{Kind: DoSay, Arg: SayFailed, Due: now})
 	}
 	g.tell(now, Self(), "asks again, because %s: %s", why, t.Text)
 	effects := append(g.quiet(), Effect{Kind: DoOpen, Cancel: true}, Effect{Kind: DoExpire, Cancel: true})
+	if g.Emergency {
+		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindReview, Cancel: true})
+	}
 	g.Phase = Requested
 	g.AskedAt = now
 	g.DecidedAt = time.Time{}
-	g.Approvals, g.Opening, g.OpenTries, g.Nudges = kept, nil, 0, 0
-	g.Report = nil
+	g.Opening, g.OpenTries, g.Nudges = nil, 0, 0
+	// The report may have come when it was opening already.
+	if g.keep(g.agreed(kept)); len(g.Approvals) == 0 {
+		// Approvals that stay are for the plan on the card, which then stays, too.
+		g.Report = nil
+	}
 	effects = append(effects, g.ask(now)...)
 	return append(effects, Effect{Kind: DoSay, Arg: g.versioned(SayReplanned), Due: now})
+}
+
+// mayHaveWritten reports whether the opening may have left something in AWS, when
+// the step found named has found that it must not go on: then that is for
+// closing. A step that is being done, or has failed, may have written before the
+// answer was lost or the bot was killed.
+//
+// One is excused: the step "logging", while it is being done, when it is the one
+// that found it. It says so only before its first write, or when what it wrote
+// has been replaced by somebody else, and nothing of what comes after it has
+// begun. (What an earlier attempt may have written then still stands is the
+// approved logging, which a closing leaves on, too.)
+func (g *Grant) mayHaveWritten(found string) bool {
+	return g.Touched || slices.ContainsFunc(g.Opening, func(s Step) bool {
+		switch {
+		case s.Name == StepCheck, s.State == Waiting:
+			return false
+		default:
+			return s.Name != StepLogging || s.State != Running || found != StepLogging
+		}
+	})
+}
+
+// agreed lists those of the approvals that are also for the redirection of the logs
+// in the report; all, where there is none.
+func (g *Grant) agreed(list []Approval) []Approval {
+	yes := g.Report.redirect().Yes()
+	return slices.DeleteFunc(slices.Clone(list), func(a Approval) bool { return yes != "" && a.Yes != yes })
+}
+
+// keep keeps these approvals and no others. Where nobody's is left, nobody has
+// agreed to less than was asked for.
+func (g *Grant) keep(kept []Approval) {
+	g.Approvals = kept
+	if len(kept) == 0 && g.Asked > 0 {
+		g.Duration, g.Asked = g.Asked, 0
+	}
 }
 
 func (g *Grant) approve(e Approve, now time.Time) ([]Effect, error) {
@@ -417,18 +476,16 @@ func (g *Grant) approve(e Approve, now time.Time) ([]Effect, error) {
 		r := g.Report.Redirect
 		return nil, Refuse(AskFirst, "Opening %s moves the session logs of the whole region from %s to %s, for everybody, and that needs a yes of its own. Nothing is approved yet. Press Approve on the card as it is now, and agree to that.", g.ID, Clean(r.From, 200), Clean(r.To, 200))
 	}
-	less := time.Duration(0)
+	less, asked := time.Duration(0), max(g.Asked, g.Duration)
 	switch {
 	case e.For < 0 || e.For > 0 && e.For < time.Second:
 		return nil, Refuse(BadRequest, "The shortest access is 1 s. Nothing changed. Approve %s for longer, or deny it.", g.ID)
-	case e.For > g.Duration:
-		return nil, Refuse(TooLong, "%s asks for %s, so it cannot be approved for %s. Nothing changed. Approve what was asked for, or less.", g.ID, FormatDuration(g.Duration), FormatDuration(e.For))
-	case e.For > 0 && e.For < g.Duration:
-		// Whoever agreed to more has agreed to less, too.
-		if g.Asked == 0 {
-			g.Asked = g.Duration
-		}
-		less, g.Duration = e.For, e.For
+	case e.For > asked:
+		return nil, Refuse(TooLong, "%s asks for %s, so it cannot be approved for %s. Nothing changed. Approve what was asked for, or less.", g.ID, FormatDuration(asked), FormatDuration(e.For))
+	case e.For > 0 && e.For < asked:
+		// Whoever agreed to more, before or after, has agreed to less, too.
+		less = e.For
+		g.Asked, g.Duration = asked, min(g.Duration, e.For)
 	}
 	g.Approvals = append(g.Approvals, Approval{By: e.By.User, At: now, For: less, Yes: yes})
 	g.tell(now, e.By, "approved %s", FormatDuration(g.Duration))
@@ -444,13 +501,17 @@ func (g *Grant) begin(now time.Time) []Effect {
 	g.DecidedAt = now
 	g.OpenError = nil
 	g.Opening = steps(StepCheck, StepLogging, StepHardStop, StepTrust)
-	return append(
+	effects := append(
 		g.quiet(),
 		card(now),
 		Effect{Kind: DoOpen, Due: now},
 		// From here on the end is owed, whatever becomes of the opening.
 		Effect{Kind: DoExpire, Due: now.Add(OpeningLimit)},
 	)
+	if g.NeedsReview() {
+		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindReview, Due: now.Add(firstReview)})
+	}
+	return effects
 }
 
 // quiet takes back every timer of the phase that is being left.
@@ -589,26 +650,32 @@ func (g *Grant) openDone(e OpenDone, now time.Time) []Effect {
 		card(now),
 		{Kind: DoSay, Arg: SayOpened, Due: now},
 	}
-	effects = append(effects, g.endReminders(now)...)
-	if d := g.Terms.Reminders.StillOpen; d > 0 && now.Add(d).Before(g.End) {
-		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindStillOpen, Due: now.Add(d)})
-	}
-	if d := g.Terms.Reminders.Unused; d > 0 && now.Add(d).Before(g.End) {
-		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUnused, Due: now.Add(d)})
-	}
-	if d := g.Terms.Reminders.Unsent; d > 0 && now.Add(d).Before(g.End) {
-		effects = append(effects, Effect{Kind: DoRemind, Arg: RemindUnsent, Due: now.Add(d)})
-	}
-	return effects
+	return append(effects, g.openReminders(now)...)
 }
 
-// endReminders sets the reminders that come before the end.
-func (g *Grant) endReminders(now time.Time) []Effect {
+// openReminders sets the reminders of an open grant that are still to come and
+// that the end leaves room for: a later end leaves room for more.
+func (g *Grant) openReminders(now time.Time) []Effect {
 	var effects []Effect
-	for _, d := range g.Terms.Reminders.BeforeEnd {
-		if at := g.End.Add(-d); d > 0 && at.After(now) {
-			effects = append(effects, Effect{Kind: DoRemind, Arg: beforeEnd(d), Due: at})
+	at := func(name string, due time.Time) {
+		if due.After(now) && due.Before(g.End) {
+			effects = append(effects, Effect{Kind: DoRemind, Arg: name, Due: due})
 		}
+	}
+	r := g.Terms.Reminders
+	for _, d := range r.BeforeEnd {
+		if d > 0 {
+			at(beforeEnd(d), g.End.Add(-d))
+		}
+	}
+	if d := r.StillOpen; d > 0 {
+		at(RemindStillOpen, now.Add(d-max(now.Sub(g.OpenedAt), 0)%d))
+	}
+	if d := r.Unused; d > 0 {
+		at(RemindUnused, g.OpenedAt.Add(d))
+	}
+	if d := r.Unsent; d > 0 && g.SentAt.IsZero() {
+		at(RemindUnsent, g.OpenedAt.Add(d))
 	}
 	return effects
 }

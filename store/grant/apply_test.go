@@ -31,6 +31,23 @@ func TestApply_refusals(t *testing.T) {
 	moved, _ := must(t, at(grant.Requested), redirected("/old/<!channel>\u202egroup"), t0)
 	faceless := dave
 	faceless.User = ""
+	unnamed := bob
+	unnamed.User = ""
+	masked := grant.Actor{Kind: grant.Operator, Name: "root", Approver: true, Requester: true, Emergency: true}
+	question, both := asked(t, 1), asked(t, 2)
+	once := must1(t, both, grant.ApproveExtension{By: bob, N: 1})
+	denied := must1(t, question, grant.DenyExtension{By: bob, N: 1})
+	second := must1(t, denied, grant.Extend{By: gus, For: time.Hour})
+	asker := gus
+	asker.Approver = true
+	notUrgent, urgentOperator, urgentNobody := urgent(), urgent(), urgent()
+	notUrgent.By = alice
+	urgentOperator.By = masked
+	urgentNobody.By.User = ""
+	miaSigns := mia
+	miaSigns.Approver = true
+	signed := must1(t, emergency(t, grant.Open), grant.Sign{By: bob})
+	end := t0.Add(4 * time.Hour)
 
 	var b strings.Builder
 	for _, tt := range []struct {
@@ -80,6 +97,68 @@ func TestApply_refusals(t *testing.T) {
 		{"remove trust as the bot itself", at(grant.None), removal(grant.Self()), t0, grant.NotAllowed},
 		{"remove what is a grant", at(grant.Open), removal(dave), t0, grant.WrongPhase},
 		{"request what is there", at(grant.Open), request(1), t0, grant.WrongPhase},
+
+		{"approve as nobody in particular", at(grant.Requested), grant.Approve{By: unnamed}, t0, grant.NotAllowed},
+		{"approve for more than was asked for", at(grant.Requested), grant.Approve{By: bob, For: 4*time.Hour + 1}, t0, grant.TooLong},
+		{"approve for more than was asked for, after less was approved", must1(t, requested(t, 2), grant.Approve{By: bob, For: time.Hour}), grant.Approve{By: carol, For: 5 * time.Hour}, t0, grant.TooLong},
+		{"approve for less than a second", at(grant.Requested), grant.Approve{By: bob, For: time.Second - 1}, t0, grant.BadRequest},
+		{"approve for less than nothing", at(grant.Requested), grant.Approve{By: bob, For: -time.Hour}, t0, grant.BadRequest},
+		{"approve one's own for less", at(grant.Requested), grant.Approve{By: self, For: time.Hour}, t0, grant.OwnRequest},
+
+		{"extend as a stranger", at(grant.Open), grant.Extend{By: eve, For: time.Hour}, t0, grant.NotAllowed},
+		{"extend as a mere approver", at(grant.Open), grant.Extend{By: bob, For: time.Hour}, t0, grant.NotAllowed},
+		{"extend as an operator", at(grant.Open), grant.Extend{By: masked, For: time.Hour}, t0, grant.NotAllowed},
+		{"extend as nobody in particular", at(grant.Open), grant.Extend{By: grant.Actor{Kind: grant.Person, Requester: true}, For: time.Hour}, t0, grant.NotAllowed},
+		{"extend before it is open", at(grant.Opening), grant.Extend{By: alice, For: time.Hour}, t0, grant.WrongPhase},
+		{"extend what is requested", at(grant.Requested), grant.Extend{By: alice, For: time.Hour}, t0, grant.WrongPhase},
+		{"extend when closing", at(grant.Closing), grant.Extend{By: alice, For: time.Hour}, t0, grant.WrongPhase},
+		{"extend when closed", at(grant.Closed), grant.Extend{By: alice, For: time.Hour}, t0, grant.WrongPhase},
+		{"extend when closed, as a stranger", at(grant.Closed), grant.Extend{By: eve, For: time.Hour}, t0, grant.NotAllowed},
+		{"extend when its time is up, but the clock has not said so", at(grant.Open), grant.Extend{By: alice, For: time.Hour}, end, grant.WrongPhase},
+		{"extend while more time is asked for", question, grant.Extend{By: alice, For: time.Hour}, t0, grant.WrongPhase},
+		{"extend while it is being extended", extending(t), grant.Extend{By: alice, For: time.Hour}, t0, grant.WrongPhase},
+		{"extend by nothing", at(grant.Open), grant.Extend{By: alice}, t0, grant.BadRequest},
+		{"extend by less than nothing", at(grant.Open), grant.Extend{By: alice, For: -time.Hour, Max: 12 * time.Hour}, t0, grant.BadRequest},
+		{"extend by less than a second", at(grant.Open), grant.Extend{By: alice, For: time.Second - 1}, t0, grant.BadRequest},
+		{"extend by too much", at(grant.Open), grant.Extend{By: alice, For: 8*time.Hour + 1, Max: 12 * time.Hour}, t0, grant.TooLong},
+		{"extend by so much that the time overflows", at(grant.Open), grant.Extend{By: alice, For: 2562047 * time.Hour, Max: 12 * time.Hour}, t0, grant.TooLong},
+
+		{"approve an extension as a stranger", question, grant.ApproveExtension{By: eve, N: 1}, t0, grant.NotAllowed},
+		{"approve an extension as a revoker", question, grant.ApproveExtension{By: dave, N: 1}, t0, grant.NotAllowed},
+		{"approve an extension as an operator", question, grant.ApproveExtension{By: masked, N: 1}, t0, grant.NotAllowed},
+		{"approve an extension as nobody in particular", question, grant.ApproveExtension{By: unnamed, N: 1}, t0, grant.NotAllowed},
+		{"approve the extension of one's own request", question, grant.ApproveExtension{By: self, N: 1}, t0, grant.OwnRequest},
+		{"approve the extension that one has asked for", question, grant.ApproveExtension{By: asker, N: 1}, t0, grant.OwnRequest},
+		{"approve an extension twice", once, grant.ApproveExtension{By: bob, N: 1}, t0, grant.AlreadyApproved},
+		{"approve an extension that is denied", denied, grant.ApproveExtension{By: carol, N: 1}, t0, grant.WrongPhase},
+		{"approve an older extension", second, grant.ApproveExtension{By: carol, N: 1}, t0, grant.WrongPhase},
+		{"approve an extension that is still to come", question, grant.ApproveExtension{By: carol, N: 2}, t0, grant.WrongPhase},
+		{"approve an extension without a number", question, grant.ApproveExtension{By: carol}, t0, grant.WrongPhase},
+		{"approve an extension that nobody has asked for", at(grant.Open), grant.ApproveExtension{By: carol, N: 1}, t0, grant.WrongPhase},
+		{"approve an extension that is being written", extending(t), grant.ApproveExtension{By: carol, N: 1}, t0, grant.WrongPhase},
+		{"approve an extension when the time is up, but the clock has not said so", question, grant.ApproveExtension{By: carol, N: 1}, end, grant.WrongPhase},
+		{"approve an extension when closing", must1(t, question, grant.Revoke{By: bob}), grant.ApproveExtension{By: carol, N: 1}, t0, grant.WrongPhase},
+		{"deny an extension as a stranger", question, grant.DenyExtension{By: eve, N: 1}, t0, grant.NotAllowed},
+		{"deny an extension as the requester who has not asked for it", question, grant.DenyExtension{By: alice, N: 1}, t0, grant.NotAllowed},
+		{"deny an extension as an operator", question, grant.DenyExtension{By: masked, N: 1}, t0, grant.NotAllowed},
+		{"deny an extension twice", denied, grant.DenyExtension{By: carol, N: 1}, t0, grant.WrongPhase},
+		{"deny an older extension", second, grant.DenyExtension{By: gus, N: 1}, t0, grant.WrongPhase},
+		{"deny an extension that is being written", extending(t), grant.DenyExtension{By: carol, N: 1}, t0, grant.WrongPhase},
+		{"take back an extension that is being written", extending(t), grant.DenyExtension{By: gus, N: 1}, t0, grant.WrongPhase},
+
+		{"an emergency of somebody who may only request", at(grant.None), notUrgent, t0, grant.NotAllowed},
+		{"an emergency of an operator", at(grant.None), urgentOperator, t0, grant.NotAllowed},
+		{"an emergency of nobody in particular", at(grant.None), urgentNobody, t0, grant.NotAllowed},
+		{"sign as a stranger", emergency(t, grant.Open), grant.Sign{By: eve}, t0, grant.NotAllowed},
+		{"sign as an emergency person", emergency(t, grant.Open), grant.Sign{By: grant.Actor{Kind: grant.Person, User: "U0NED", Emergency: true}}, t0, grant.NotAllowed},
+		{"sign as an operator", emergency(t, grant.Open), grant.Sign{By: masked}, t0, grant.NotAllowed},
+		{"sign as nobody in particular", emergency(t, grant.Open), grant.Sign{By: unnamed}, t0, grant.NotAllowed},
+		{"sign one's own", emergency(t, grant.Open), grant.Sign{By: miaSigns}, t0, grant.OwnRequest},
+		{"sign one's own when closed", emergency(t, grant.Closed), grant.Sign{By: miaSigns}, t0, grant.OwnRequest},
+		{"sign twice", signed, grant.Sign{By: carol}, t0, grant.WrongPhase},
+		{"sign what was no emergency", at(grant.Closed), grant.Sign{By: carol}, t0, grant.WrongPhase},
+		{"sign what was put to the approvers", emergency(t, grant.Requested), grant.Sign{By: carol}, t0, grant.WrongPhase},
+		{"sign what was never opened", emergency(t, grant.Denied), grant.Sign{By: carol}, t0, grant.WrongPhase},
 	} {
 		next, effects, err := tt.grant.Apply(tt.event, tt.now)
 		r := refusal(t, err)
@@ -89,7 +168,7 @@ func TestApply_refusals(t *testing.T) {
 		if diff := cmp.Diff(tt.grant, next); diff != "" || effects != nil {
 			t.Errorf("%s: a refusal changed the grant, or owes %v:\n%s", tt.name, effects, diff)
 		}
-		if !strings.Contains(r.Text, "Nothing changed") && !strings.Contains(r.Text, "Nothing was requested") && !strings.Contains(r.Text, "Nothing is approved yet") {
+		if !strings.Contains(r.Text, "Nothing changed") && !strings.Contains(r.Text, "Nothing was requested") && !strings.Contains(r.Text, "Nothing is approved yet") && !strings.Contains(r.Text, "Nothing was opened") {
 			t.Errorf("%s: %q does not say that nothing changed", tt.name, r.Text)
 		}
 		if strings.Contains(r.Text, "%!") || !strings.HasSuffix(r.Text, ".") {
@@ -193,10 +272,29 @@ func TestApply_leavesItsReceiverAlone(t *testing.T) {
 		grant.CheckDone{},
 		grant.Approve{By: carol},
 		grant.Approve{By: bob},
+		grant.Unapproved{Users: []grant.UserID{"U0BOB"}},
+		grant.Approve{By: bob, For: time.Hour},
+		grant.Unapproved{Users: []grant.UserID{"U0CAROL", "U0BOB"}},
+		grant.Approve{By: carol},
+		grant.Approve{By: bob, For: 3 * time.Hour},
+		grant.Unapproved{Users: []grant.UserID{"U0EVE"}},
 		grant.OpenDelayed{Trouble: grant.Trouble{Step: grant.StepLogging, Text: "throttled"}, Wait: time.Second},
 		grant.StepChanged{Step: grant.StepTrust, State: grant.Running},
-		access(t0.Add(4 * time.Hour)),
+		access(t0.Add(3 * time.Hour)),
 		grant.MarkSent{By: alice},
+		grant.Extend{By: gus, For: time.Hour},
+		grant.ApproveExtension{By: bob, N: 1},
+		grant.DenyExtension{By: gus, N: 1},
+		grant.Extend{By: gus, For: time.Hour},
+		grant.ApproveExtension{By: carol, N: 2},
+		grant.ApproveExtension{By: bob, N: 2},
+		grant.ExtendDelayed{Trouble: grant.Trouble{Step: grant.StepTrust, Text: "throttled"}},
+		grant.ExtendFailed{Trouble: grant.Trouble{Step: grant.StepTrust, Text: "gone"}},
+		grant.Extend{By: gus, For: time.Hour},
+		grant.ApproveExtension{By: carol, N: 3},
+		grant.ApproveExtension{By: bob, N: 3},
+		grant.ExtendDone{Access: grant.Access{End: t0.Add(4 * time.Hour)}},
+		grant.Extend{By: gus, For: time.Hour},
 		watched(func(s *grant.Sighting) {
 			s.Sessions, s.Drift = []grant.Session{{ID: "s1"}}, map[string]string{"statement": "It is gone."}
 			s.Assumed = []grant.Assumed{{EventID: "e1"}}
@@ -214,7 +312,9 @@ func TestApply_leavesItsReceiverAlone(t *testing.T) {
 	g := grant.Grant{ID: 7}
 	var grants []grant.Grant
 	var prints []string
-	print := func(g grant.Grant) string { return fmt.Sprintf("%+v %+v %+v %+v", g, g.Ending, g.Report, g.Watch) }
+	print := func(g grant.Grant) string {
+		return fmt.Sprintf("%+v %+v %+v %+v %+v", g, g.Ending, g.Report, g.Watch, g.Extension)
+	}
 	for _, ev := range life {
 		next, _ := must(t, g, ev, t0)
 		grants, prints = append(grants, g), append(prints, print(g))
@@ -473,6 +573,9 @@ func TestStanding(t *testing.T) {
 	var b strings.Builder
 	for _, p := range grant.Phases {
 		fmt.Fprintf(&b, "%-10s %s\n", p, inPhase(t, p).Standing())
+	}
+	for _, p := range []grant.Phase{grant.Opening, grant.Open, grant.Requested} {
+		fmt.Fprintf(&b, "%-10s %s\n", p, emergency(t, p).Standing())
 	}
 	golden(t, "standing.golden", b.String())
 }

@@ -7,9 +7,10 @@ import (
 
 const (
 	// mostEmergencies is how many emergencies one person may open within
-	// emergencyWindow: more is no emergency but a way around the approvers.
+	// [EmergencyWindow]: more is no emergency but a way around the approvers.
 	mostEmergencies = 3
-	emergencyWindow = 24 * time.Hour
+	// EmergencyWindow is how far back emergencies count for that.
+	EmergencyWindow = 24 * time.Hour
 	// A review that nobody has signed is asked for again after twice as long each
 	// time, but at least once a day, without end.
 	firstReview   = 30 * time.Minute
@@ -26,16 +27,17 @@ type Review struct {
 // Sign is an approver's signature under an emergency.
 type Sign struct{ By Actor }
 
-// Kind and Actor make it an [Event].
-func (Sign) Kind() Kind     { return KindSign }
-func (e Sign) Actor() Actor { return e.By }
+// NeedsReview reports whether somebody must still sign for it. An emergency that
+// was put to the approvers after all, before anything was written, owes no review
+// until it opens.
+func (g Grant) NeedsReview() bool {
+	return g.Emergency && g.Review == nil && (g.Live() || g.Phase == Closed)
+}
 
-// NeedsReview reports whether somebody must still sign for it.
-func (g Grant) NeedsReview() bool { return g.Emergency && g.Review == nil }
-
-// TooMany refuses an emergency of somebody who has opened too many lately.
-// recent are the newest grants, whatever their phase. It is for the moment at
-// which the event is committed.
+// TooMany refuses an emergency of somebody who has opened too many lately. It is
+// for the moment at which the event is committed. recent are the grants that may
+// count, whatever their phase: those that have not ended, and all that ended
+// within [EmergencyWindow].
 func TooMany(ev Event, recent []Grant, now time.Time) error {
 	e, ok := ev.(Request)
 	if !ok || !e.Emergency {
@@ -43,31 +45,26 @@ func TooMany(ev Event, recent []Grant, now time.Time) error {
 	}
 	n := 0
 	for _, g := range recent {
-		if g.Emergency && g.Requester == e.By.User && now.Sub(g.RequestedAt) < emergencyWindow {
+		if g.Emergency && g.Requester == e.By.User && now.Sub(g.RequestedAt) < EmergencyWindow {
 			n++
 		}
 	}
 	if n < mostEmergencies {
 		return nil
 	}
-	return Refuse(RateLimited, "You have opened %d emergencies within %s, and that is the most. Nothing was opened. Request access and have somebody approve it: `/breakglass grant`.", n, FormatDuration(emergencyWindow))
+	return Refuse(RateLimited, "You have opened %d emergencies within %s, and that is the most. Nothing was opened. Request access and have somebody approve it: `/breakglass grant`.", n, FormatDuration(EmergencyWindow))
 }
 
 // emergency opens at once.
 func (g *Grant) emergency(now time.Time) []Effect {
 	g.Emergency = true
 	g.tell(now, Actor{Kind: Person, User: g.Requester}, "opened an emergency, without an approver")
-	effects := append(
-		g.begin(now),
-		Effect{Kind: DoSay, Arg: SayEmergency, Due: now},
-		Effect{Kind: DoRemind, Arg: RemindReview, Due: now.Add(firstReview)},
-	)
-	return effects
+	return append(g.begin(now), Effect{Kind: DoSay, Arg: SayEmergency, Due: now})
 }
 
 func (g Grant) maySign(by Actor) error {
 	switch {
-	case by.Kind != Person || !by.Approver:
+	case !by.approves():
 		return Refuse(NotAllowed, "Only an approver may sign the review of %s, and you are not one of them. Nothing changed. Ask an approver to look at the card.", g.ID)
 	case by.User == g.Requester:
 		return Refuse(OwnRequest, "%s was your own emergency, so somebody else must review it. Nothing changed. Ask another approver.", g.ID)

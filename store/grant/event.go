@@ -131,7 +131,8 @@ type OpenDelayed struct {
 type OpenFailed struct{ Trouble Trouble }
 
 // Replanned says that opening would do something else than was approved, and so
-// has not begun.
+// went no further. The step of the trouble is the one that found it, before it
+// wrote anything that still stands.
 type Replanned struct{ Trouble Trouble }
 
 // OpenDone says that access is open, as read back.
@@ -183,6 +184,14 @@ func (ReminderDue) Kind() Kind { return KindReminderDue }
 func (Watched) Kind() Kind     { return KindWatched }
 func (CardPosted) Kind() Kind  { return KindCardPosted }
 
+func (Sign) Kind() Kind             { return KindSign }
+func (Extend) Kind() Kind           { return KindExtend }
+func (ApproveExtension) Kind() Kind { return KindApproveExtension }
+func (DenyExtension) Kind() Kind    { return KindDenyExtension }
+func (ExtendDone) Kind() Kind       { return KindExtendDone }
+func (ExtendDelayed) Kind() Kind    { return KindExtendDelayed }
+func (ExtendFailed) Kind() Kind     { return KindExtendFailed }
+
 func (e Request) Actor() Actor   { return e.By }
 func (e Approve) Actor() Actor   { return e.By }
 func (e Deny) Actor() Actor      { return e.By }
@@ -202,6 +211,14 @@ func (EndDue) Actor() Actor      { return Self() }
 func (ReminderDue) Actor() Actor { return Self() }
 func (Watched) Actor() Actor     { return Self() }
 func (CardPosted) Actor() Actor  { return Self() }
+
+func (e Sign) Actor() Actor             { return e.By }
+func (e Extend) Actor() Actor           { return e.By }
+func (e ApproveExtension) Actor() Actor { return e.By }
+func (e DenyExtension) Actor() Actor    { return e.By }
+func (ExtendDone) Actor() Actor         { return Self() }
+func (ExtendDelayed) Actor() Actor      { return Self() }
+func (ExtendFailed) Actor() Actor       { return Self() }
 
 // String names an actor in a log line; people's names are Slack's business.
 func (a Actor) String() string {

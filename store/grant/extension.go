@@ -2,6 +2,7 @@ package grant
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -35,7 +36,7 @@ func (e *Extension) Pending() bool { return e != nil && e.DecidedAt.IsZero() }
 func (e *Extension) Doing() bool { return e != nil && !e.Until.IsZero() }
 
 // Missing is how many approvals the extension still needs.
-func (e Extension) Missing(t Terms) int { return max(t.Approvals-len(e.Approvals), 0) }
+func (e *Extension) Missing(t Terms) int { return max(t.Approvals-len(e.Approvals), 0) }
 
 // Extended is an extension that was carried out.
 type Extended struct {
@@ -62,18 +63,18 @@ type Extend struct {
 	Max time.Duration // the longest that a grant may still have to go; zero: any
 }
 
-// ApproveExtension and DenyExtension decide on the extension N. Whoever asked
-// for it may deny it, too: that takes the question back.
-type (
-	ApproveExtension struct {
-		By Actor
-		N  int
-	}
-	DenyExtension struct {
-		By Actor
-		N  int
-	}
-)
+// ApproveExtension is an approver's yes to the extension N.
+type ApproveExtension struct {
+	By Actor
+	N  int
+}
+
+// DenyExtension is the no to the extension N: an approver's, or that of whoever
+// asked for it, which takes the question back.
+type DenyExtension struct {
+	By Actor
+	N  int
+}
 
 // ExtendDone says that AWS enforces the later end, as read back.
 type ExtendDone struct{ Access Access }
@@ -86,20 +87,6 @@ type ExtendDelayed struct {
 
 // ExtendFailed says that the later end cannot be written; the old one stands.
 type ExtendFailed struct{ Trouble Trouble }
-
-// Kind and Actor make them events.
-func (Extend) Kind() Kind               { return KindExtend }
-func (ApproveExtension) Kind() Kind     { return KindApproveExtension }
-func (DenyExtension) Kind() Kind        { return KindDenyExtension }
-func (ExtendDone) Kind() Kind           { return KindExtendDone }
-func (ExtendDelayed) Kind() Kind        { return KindExtendDelayed }
-func (ExtendFailed) Kind() Kind         { return KindExtendFailed }
-func (e Extend) Actor() Actor           { return e.By }
-func (e ApproveExtension) Actor() Actor { return e.By }
-func (e DenyExtension) Actor() Actor    { return e.By }
-func (ExtendDone) Actor() Actor         { return Self() }
-func (ExtendDelayed) Actor() Actor      { return Self() }
-func (ExtendFailed) Actor() Actor       { return Self() }
 
 // Extend checks the words of somebody who asks for more time.
 func (p Policy) Extend(by Actor, words string) (Extend, error) {
@@ -134,7 +121,11 @@ func (g *Grant) extend(e Extend, now time.Time) ([]Effect, error) {
 	case e.For < time.Second:
 		return nil, Refuse(BadRequest, "The shortest extension is 1 s. Nothing changed.")
 	}
-	if left := g.End.Sub(now) + e.For; e.Max > 0 && left > e.Max {
+	left := g.End.Sub(now) + e.For
+	if left < e.For { // more than there are nanoseconds for
+		left = math.MaxInt64
+	}
+	if e.Max > 0 && left > e.Max {
 		return nil, Refuse(TooLong, "%s would then have %s to go, longer than the %s that is allowed here. Nothing changed. Ask for less, or ask later.", g.ID, FormatDuration(left.Round(time.Second)), FormatDuration(e.Max))
 	}
 	g.ExtensionsAsked++
@@ -164,8 +155,8 @@ func (g Grant) question(n int) (*Extension, error) {
 }
 
 func (g *Grant) approveExtension(e ApproveExtension, now time.Time) ([]Effect, error) {
-	if e.By.Kind != Person || !e.By.Approver {
-		return nil, g.mayDecide(e.By, "extend")
+	if !e.By.approves() {
+		return nil, g.mayDecide(e.By, "approve more time for")
 	}
 	x, err := g.question(e.N)
 	switch {
@@ -190,7 +181,7 @@ func (g *Grant) approveExtension(e ApproveExtension, now time.Time) ([]Effect, e
 func (g *Grant) denyExtension(e DenyExtension, now time.Time) ([]Effect, error) {
 	asked := g.Extension != nil && e.By.Kind == Person && e.By.User == g.Extension.By
 	if !asked {
-		if err := g.mayDecide(e.By, "deny"); err != nil {
+		if err := g.mayDecide(e.By, "deny more time for"); err != nil {
 			return nil, err
 		}
 	}
@@ -210,9 +201,9 @@ func (g *Grant) denyExtension(e DenyExtension, now time.Time) ([]Effect, error) 
 func (g *Grant) extendDone(e ExtendDone, now time.Time) []Effect {
 	x, a := g.Extension, e.Access
 	switch {
-	case !x.Doing():
-		return nil
-	case a.End.After(x.Until) || a.End.IsZero():
+	case !x.Doing() && !a.End.After(g.End):
+		return nil // it is known
+	case !x.Doing(), a.End.After(x.Until), !a.End.After(g.End):
 		g.tell(now, Self(), "found an end in AWS that nobody approved, and closes")
 		return append(g.close(Self(), "its end in AWS was not the approved one", now), Effect{Kind: DoSay, Arg: SayClosing, Due: now})
 	}
@@ -225,7 +216,7 @@ func (g *Grant) extendDone(e ExtendDone, now time.Time) []Effect {
 		card(now),
 		{Kind: DoSay, Arg: numbered(SayExtended, x.N), Due: now},
 	}
-	return append(effects, g.endReminders(now)...)
+	return append(effects, g.openReminders(now)...)
 }
 
 func (g *Grant) extendDelayed(e ExtendDelayed, now time.Time) []Effect {
@@ -261,7 +252,8 @@ func (g *Grant) remindExtension(arg string, now time.Time) []Effect {
 	}
 	name := numbered(RemindExtend, n)
 	effects := []Effect{{Kind: DoSay, Arg: name, Due: now, Once: true}}
-	if at := now.Add(now.Sub(x.AskedAt)); at.After(now) && at.Before(g.End) {
+	// However the clock was set meanwhile, it goes on.
+	if at := now.Add(max(now.Sub(x.AskedAt), g.Terms.Reminders.Undecided)); at.After(now) && at.Before(g.End) {
 		effects = append(effects, Effect{Kind: DoRemind, Arg: name, Due: at})
 	}
 	return effects

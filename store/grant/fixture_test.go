@@ -15,6 +15,9 @@ var (
 	bob      = grant.Actor{Kind: grant.Person, User: "U0BOB", Approver: true}
 	carol    = grant.Actor{Kind: grant.Person, User: "U0CAROL", Approver: true}
 	dave     = grant.Actor{Kind: grant.Person, User: "U0DAVE", Revoker: true}
+	fay      = grant.Actor{Kind: grant.Person, User: "U0FAY", Approver: true}
+	gus      = grant.Actor{Kind: grant.Person, User: "U0GUS", Requester: true}
+	mia      = grant.Actor{Kind: grant.Person, User: "U0MIA", Emergency: true}
 	eve      = grant.Actor{Kind: grant.Person, User: "U0EVE"}
 	operator = grant.Actor{Kind: grant.Operator, Name: "root"}
 )
@@ -104,6 +107,74 @@ func inPhase(t testing.TB, p grant.Phase) grant.Grant {
 		t.Fatalf("the grant is %s, want %s", g.Phase, p)
 	}
 	return g
+}
+
+// openedBy answers a grant of that many approvals that is open until t0 and four
+// hours.
+func openedBy(t testing.TB, approvals int) grant.Grant {
+	t.Helper()
+	g := requested(t, approvals)
+	for _, by := range []grant.Actor{bob, carol, fay}[:approvals] {
+		g, _ = must(t, g, grant.Approve{By: by}, t0)
+	}
+	return must1(t, must1(t, g, grant.StepChanged{Step: grant.StepTrust, State: grant.Running}), access(t0.Add(4*time.Hour)))
+}
+
+// asked answers an open grant of that many approvals for which gus has asked for
+// two hours more.
+func asked(t testing.TB, approvals int) grant.Grant {
+	t.Helper()
+	return must1(t, openedBy(t, approvals), grant.Extend{By: gus, For: 2 * time.Hour, Max: 12 * time.Hour})
+}
+
+// extending answers one whose extension is approved by bob and is being written.
+func extending(t testing.TB) grant.Grant {
+	t.Helper()
+	g := must1(t, asked(t, 1), grant.ApproveExtension{By: bob, N: 1})
+	if !g.Extension.Doing() {
+		t.Fatalf("one approval of one, and the extension is %+v", g.Extension)
+	}
+	return g
+}
+
+// extended says that AWS enforces this end.
+func extended(g grant.Grant, end time.Time) grant.ExtendDone {
+	a := *g.Access
+	a.End = end
+	return grant.ExtendDone{Access: a}
+}
+
+// urgent asks for an emergency.
+func urgent() grant.Request {
+	r := request(2)
+	r.By, r.Emergency = mia, true
+	return r
+}
+
+// emergency answers one that stands in the phase.
+func emergency(t testing.TB, p grant.Phase) grant.Grant {
+	t.Helper()
+	g, _ := must(t, grant.Grant{ID: 7}, urgent(), t0)
+	for _, ev := range map[grant.Phase][]grant.Event{
+		grant.Open:    {grant.StepChanged{Step: grant.StepTrust, State: grant.Running}, access(t0.Add(4 * time.Hour))},
+		grant.Closing: {grant.Revoke{By: bob}},
+		grant.Closed:  {grant.Revoke{By: bob}, grant.CloseRound{Round: skipped()}},
+		// It is put to the approvers after all, and ends there.
+		grant.Requested: {changed()},
+		grant.Denied:    {changed(), grant.Deny{By: bob}},
+		grant.Withdrawn: {changed(), grant.Withdraw{By: mia}},
+	}[p] {
+		g, _ = must(t, g, ev, t0)
+	}
+	if g.Phase != p {
+		t.Fatalf("the emergency is %s, want %s", g.Phase, p)
+	}
+	return g
+}
+
+// changed says that the check has found that opening would do something else.
+func changed() grant.Replanned {
+	return grant.Replanned{Trouble: grant.Trouble{Kind: grant.Changed, Step: grant.StepCheck, Text: "Another instance."}}
 }
 
 func skipped() grant.Round {

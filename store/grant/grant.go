@@ -30,6 +30,9 @@ const (
 	Bot      ActorKind = "bot"
 )
 
+// approves reports whether it is a person whose approvals may count.
+func (a Actor) approves() bool { return a.Kind == Person && a.User != "" && a.Approver }
+
 // Self is the bot acting on its own: the clock, the worker.
 func Self() Actor { return Actor{Kind: Bot} }
 

@@ -10,7 +10,9 @@ import (
 type Phase string
 
 // The phases. From requested a grant ends as denied, withdrawn or lapsed, or
-// goes opening → open → closing → closed.
+// goes opening → open → closing → closed. An emergency begins in opening, and a
+// removal in closing. An opening that has written nothing may lead back to
+// requested.
 const (
 	None      Phase = "" // before the request
 	Requested Phase = "requested"

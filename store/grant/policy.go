@@ -181,8 +181,11 @@ func (p Policy) Emergency(by Actor, ask Ask, token string) (Request, error) {
 	asking := by
 	asking.Requester = true
 	r, err := p.Request(asking, ask, token)
+	if err != nil {
+		return Request{}, err
+	}
 	r.By, r.Emergency = by, true
-	return r, err
+	return r, nil
 }
 
 // terms are the rules that a grant on a cell lives by.

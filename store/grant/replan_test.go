@@ -91,11 +91,48 @@ func TestReplanned(t *testing.T) {
 	}
 }
 
-// TestReplanned_afterSomethingWasWritten: that is taken back.
+// TestReplanned_beforeSomethingWasWritten: a step that only reads has written
+// nothing, and neither has the step "logging" that finds the change itself.
+func TestReplanned_beforeSomethingWasWritten(t *testing.T) {
+	for _, tt := range []struct {
+		steps []grant.StepChanged
+		found string
+	}{
+		{nil, grant.StepCheck},
+		{[]grant.StepChanged{step(grant.StepCheck, grant.Running)}, grant.StepCheck},
+		{[]grant.StepChanged{step(grant.StepCheck, grant.Failing)}, grant.StepCheck},
+		{[]grant.StepChanged{step(grant.StepCheck, grant.Done)}, grant.StepCheck},
+		{[]grant.StepChanged{step(grant.StepCheck, grant.Done), step(grant.StepLogging, grant.Running)}, grant.StepLogging},
+	} {
+		g := inPhase(t, grant.Opening)
+		for _, s := range tt.steps {
+			g = must1(t, g, s)
+		}
+		g = must1(t, g, grant.Replanned{Trouble: grant.Trouble{Kind: grant.Changed, Step: tt.found, Text: "Another log group."}})
+		if g.Phase != grant.Requested || len(g.Opening) != 0 || g.OpenError.Step != tt.found {
+			t.Errorf("%v, found by %s: %s", tt.steps, tt.found, g.Phase)
+		}
+	}
+	// With anything else begun the step "logging" is not excused.
+	for _, other := range []grant.StepChanged{step(grant.StepHardStop, grant.Failing), step(grant.StepHardStop, grant.Running), step(grant.StepTrust, grant.Running)} {
+		g := must1(t, must1(t, inPhase(t, grant.Opening), other), step(grant.StepLogging, grant.Running))
+		g = must1(t, g, grant.Replanned{Trouble: grant.Trouble{Kind: grant.Changed, Step: grant.StepLogging, Text: "Another log group."}})
+		if g.Phase != grant.Closing {
+			t.Errorf("%v was begun before: %s", other, g.Phase)
+		}
+	}
+}
+
+// TestReplanned_afterSomethingWasWritten: that is taken back; a step that is being
+// done or has failed may have written, too.
 func TestReplanned_afterSomethingWasWritten(t *testing.T) {
 	for _, step := range []grant.StepChanged{
 		{Step: grant.StepLogging, State: grant.Done},
+		{Step: grant.StepLogging, State: grant.Running}, // of an attempt before
+		{Step: grant.StepLogging, State: grant.Failing},
 		{Step: grant.StepHardStop, State: grant.Done},
+		{Step: grant.StepHardStop, State: grant.Running},
+		{Step: grant.StepHardStop, State: grant.Failing},
 		{Step: grant.StepTrust, State: grant.Running},
 		{Step: grant.StepTrust, State: grant.Failing},
 	} {
