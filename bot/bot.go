@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -93,6 +94,8 @@ type Bot struct {
 	work   *worker
 	homes  *homes
 	later  chan struct{} // a place for each long answer
+
+	unknown atomic.Int64 // envelopes of kinds that slack-go does not know
 
 	mu    sync.Mutex
 	team  string // known after auth.test

@@ -186,7 +186,13 @@ func (b *Bot) check(what string) (reply, error) {
 		for i, c := range cells {
 			wg.Go(func() {
 				slots <- struct{}{}
-				defer func() { <-slots }()
+				defer func() {
+					<-slots
+					if p := recover(); p != nil {
+						b.log.Error("a cell could not be checked", "ref", reference(), "cell", string(c.Name), "cause", fmt.Sprint(p))
+					}
+				}()
+				reports[i].Cell = c.Name
 				reports[i] = view.CellReport{Cell: c.Name, Report: b.o.AWS.Check(ctx, grant.Grant{Cell: c.Name, Account: c.Account, Region: c.Region})}
 			})
 		}
@@ -361,6 +367,7 @@ func tidy(s string) string {
 		"&lt;", "<", "&gt;", ">",
 		"\u00a0", " ", "\u202f", " ", "\u2009", " ", "\t", " ", "\r", " ", "\n", " ",
 		"“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'",
+		"\u2010", "-", "\u2011", "-", "–", "-", "—", "-", "\u2212", "-",
 	).Replace(s)
 	return strings.TrimSpace(strings.ReplaceAll(s, "&amp;", "&"))
 }

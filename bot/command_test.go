@@ -91,6 +91,7 @@ func TestCommand_severalMistakes(t *testing.T) {
 func TestCommand_goodAsk(t *testing.T) {
 	for name, c := range map[string]struct{ text, ticket, reason string }{
 		"smart quotes":          {"grant cell=“helios-prod” arn=" + vendor + " ticket=‘48213’ for=4h reason=“stuck node pool”", "48213", "stuck node pool"},
+		"dashes of a phone":     {"grant cell=helios–prod arn=" + strings.ReplaceAll(vendor, "-", "\u2011") + " ticket=48213 for=4h reason=stuck node pool", "48213", "stuck node pool"},
 		"quotes":                {`grant cell="helios-prod" arn="` + vendor + `" ticket="48 213" for="4h" reason="a \"b\""`, "48 213", `a \"b\"`},
 		"no-break spaces":       {"grant\u00a0cell=helios-prod\u00a0arn=" + vendor + "\u00a0ticket=48213\u202ffor=4h\u00a0reason=stuck\u00a0pool", "48213", "stuck pool"},
 		"link of Slack":         {"grant cell=helios-prod arn=<" + vendor + "|" + vendor + "> ticket=<https://support.example/48213|48213> for=4h reason=stuck", "48213", "stuck"},

@@ -13,6 +13,7 @@ import (
 	"github.com/slack-go/slack"
 
 	"breakglass/bot/view"
+	"breakglass/store"
 	"breakglass/store/grant"
 )
 
@@ -20,10 +21,18 @@ import (
 // three seconds, and the acknowledgement has to go out in them, too.
 const openWithin = 2 * time.Second
 
+// roomToAck is what is left of Slack's three seconds for the acknowledgement when
+// a form does not open.
+const roomToAck = 300 * time.Millisecond
+
 // openForm shows a form to the person whose act the trigger stands for. It asks
 // nobody but Slack, so that it opens in time whatever AWS does.
 func (b *Bot) openForm(ctx context.Context, trigger string, m view.Modal) error {
-	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	end := time.Now().Add(openWithin)
+	if last, ok := ctx.Deadline(); ok && last.Add(-roomToAck).Before(end) {
+		end = last.Add(-roomToAck)
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	var req slack.ModalViewRequest
 	if err := json.Unmarshal(m.JSON(), &req); err != nil {
@@ -66,6 +75,11 @@ func (b *Bot) submitted(ctx context.Context, env string, cb slack.InteractionCal
 		keys: []string{"envelope/" + env, click("form", cb.TriggerID, cb.User.ID, cb.View.ID, cb.View.CallbackID)},
 		user: user, ref: reference(), trigger: cb.TriggerID,
 	}
+	if ask := cb.View.CallbackID == view.CallbackGrant || cb.View.CallbackID == view.CallbackEmergency; ask && cb.View.ID != "" {
+		// One form is one request, also where its answer was lost and the person
+		// sends it in again.
+		in.keys = append(in.keys, click("sent in", cb.View.ID, cb.User.ID))
+	}
 	typed := entries(cb.View.State)
 	title, answer, err := b.fill(ctx, in, cb.View.CallbackID, cb.View.PrivateMetadata, typed)
 	if lost, ok := errors.AsType[*uncommitted](err); ok {
@@ -77,11 +91,20 @@ func (b *Bot) submitted(ctx context.Context, env string, cb slack.InteractionCal
 		ack(map[string]any{"response_action": "errors", "errors": view.FormErrors(refusal.Fields, typed["for"] == view.ChoiceOther)})
 		return
 	}
+	instead := "update"
 	if err != nil {
 		title, answer = "Not done", b.refusal("form", user, err)
+		if refusal, ok := errors.AsType[*grant.Refusal](err); !ok || refusal.Code == grant.CannotTell {
+			instead = "push" // over the form, which can be sent in again
+		}
 	}
 	m := view.Said(title, answer.msg)
-	ack(map[string]any{"response_action": "update", "view": json.RawMessage(m.JSON())})
+	payload := map[string]any{"response_action": instead, "view": json.RawMessage(m.JSON())}
+	if js, err := json.Marshal(payload); err != nil || len(js) > largestAck {
+		ack(nil) // done, and the form goes; the card says the rest
+		return
+	}
+	ack(payload)
 }
 
 // entries are what was typed and chosen, by block.
@@ -115,6 +138,10 @@ func period(typed map[string]string) string {
 
 // fill does what a form asks for.
 func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, typed map[string]string) (title string, r reply, err error) {
+	if typed["for"] == view.ChoiceOther && tidy(typed["for_other"]) == "" {
+		// Not the default: they wanted another one, and did not say which.
+		return "", reply{}, onField("for", grant.Refuse(grant.BadRequest, "Duration: say how long, for example 90m, or choose one above."))
+	}
 	switch callback {
 	case view.CallbackGrant, view.CallbackEmergency:
 		ask := grant.Ask{
@@ -187,7 +214,7 @@ func (b *Bot) ask(ctx context.Context, in intent, ask grant.Ask, emergency bool)
 		if err != nil {
 			return reply{}, err
 		}
-		res, err := b.commit(in, 0, ev)
+		res, err := b.begin(in, ev)
 		if err != nil {
 			return reply{}, err
 		}
@@ -201,11 +228,21 @@ func (b *Bot) ask(ctx context.Context, in intent, ask grant.Ask, emergency bool)
 	if err != nil {
 		return reply{}, err
 	}
-	res, err := b.commit(in, 0, ev)
+	res, err := b.begin(in, ev)
 	if err != nil {
 		return reply{}, err
 	}
 	return reply{msg: view.Requested(res.Grant, b.o.Channel)}, nil
+}
+
+// begin commits what begins a grant. A second delivery of what was refused is
+// refused, too: there is no grant to tell of.
+func (b *Bot) begin(in intent, ev grant.Event) (store.Result, error) {
+	res, err := b.commit(in, 0, ev)
+	if err == nil && res.Duplicate && res.Grant.ID == 0 {
+		return res, grant.Refuse(grant.WrongPhase, "That was refused already. Nothing was opened. To ask again: `/breakglass grant`.")
+	}
+	return res, err
 }
 
 // extendBy asks for more time.

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -26,6 +27,10 @@ const (
 	// homeSearch is how many of the newest ended grants are searched for
 	// emergencies that nobody has reviewed.
 	homeSearch = 200
+	// homeRights is how long a home believes what its person may do. It only
+	// chooses buttons: asking for hundreds of people each minute would leave no
+	// answer of Slack's for those who press them.
+	homeRights = 10 * time.Minute
 )
 
 // homes keeps the App Home of the people who have opened it up to date.
@@ -39,8 +44,16 @@ type homes struct {
 
 type home struct {
 	opened time.Time
+	fresh  bool // somebody looks at it now, and it has not been made since
 	shown  [sha256.Size]byte
+	rights rights
+	asked  time.Time // when Slack said so; zero: it did not
+	tries  int       // how often it has failed
+	again  time.Time // when to try again; zero: not
 }
+
+// rights are what a person's buttons are chosen by.
+type rights struct{ decide, request, revoke bool }
 
 func newHomes(b *Bot) *homes {
 	return &homes{bot: b, users: map[grant.UserID]*home{}, wake: make(chan struct{}, 1)}
@@ -49,17 +62,13 @@ func newHomes(b *Bot) *homes {
 // opened notes that somebody looks at their home. Slack says so each time.
 func (h *homes) opened(u grant.UserID) {
 	h.mu.Lock()
-	if x := h.users[u]; x != nil {
-		x.opened, x.shown = time.Now(), [sha256.Size]byte{}
-	} else {
-		if len(h.users) >= mostHomes {
-			oldest := slices.MinFunc(slices.Collect(maps.Keys(h.users)), func(a, b grant.UserID) int {
-				return h.users[a].opened.Compare(h.users[b].opened)
-			})
-			delete(h.users, oldest)
-		}
-		h.users[u] = &home{opened: time.Now()}
+	if h.users[u] == nil && len(h.users) >= mostHomes {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(h.users)), func(a, b grant.UserID) int {
+			return h.users[a].opened.Compare(h.users[b].opened)
+		})
+		delete(h.users, oldest)
 	}
+	h.users[u] = &home{opened: time.Now(), fresh: true}
 	h.mu.Unlock()
 	select {
 	case h.wake <- struct{}{}:
@@ -69,23 +78,23 @@ func (h *homes) opened(u grant.UserID) {
 
 // run publishes homes until the context ends.
 func (h *homes) run(ctx context.Context) error {
-	for {
-		changed := h.bot.o.Store.Changed()
-		h.mu.Lock()
-		users := slices.Collect(maps.Keys(h.users))
-		h.mu.Unlock()
-		slices.Sort(users)
-		for _, u := range users {
-			if ctx.Err() != nil {
-				return nil
-			}
-			if err := h.publish(ctx, u); err != nil && ctx.Err() == nil {
-				h.bot.log.Warn("an App Home was not published", "user", clip(string(u)), "err", redact(err))
-			}
+	changed := h.bot.o.Store.Changed()
+	pass := h.all() // those that are still to be made anew
+	for ctx.Err() == nil {
+		u, rest, ok := h.next(pass)
+		if pass = rest; ok {
+			h.make(ctx, u)
+			continue
+		}
+		var timer <-chan time.Time
+		if again := h.soonest(); !again.IsZero() {
+			timer = time.After(max(time.Until(again), time.Millisecond))
 		}
 		select {
-		case <-h.wake:
-			continue // somebody is waiting
+		case <-h.wake: // somebody is waiting
+			continue
+		case <-timer:
+			continue
 		case <-changed:
 		case <-ctx.Done():
 			return nil
@@ -96,28 +105,124 @@ func (h *homes) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		changed, pass = h.bot.o.Store.Changed(), h.all()
+	}
+	return nil
+}
+
+// all lists everybody whose home is kept, those first who looked last.
+func (h *homes) all() []grant.UserID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(h.users), func(a, b grant.UserID) int {
+		return cmp.Or(h.users[b].opened.Compare(h.users[a].opened), cmp.Compare(a, b))
+	})
+}
+
+// next takes whose home is to be made: that of somebody who looks at it now goes
+// before all others.
+func (h *homes) next(pass []grant.UserID) (grant.UserID, []grant.UserID, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	first, found := grant.UserID(""), false
+	for u, x := range h.users {
+		if x.fresh && (!found || x.opened.Before(h.users[first].opened)) {
+			first, found = u, true
+		}
+	}
+	if found {
+		h.users[first].fresh = false
+		return first, pass, true
+	}
+	for u, x := range h.users {
+		if !x.again.IsZero() && !now.Before(x.again) {
+			return u, pass, true
+		}
+	}
+	if len(pass) > 0 {
+		return pass[0], pass[1:], true
+	}
+	return "", nil, false
+}
+
+// soonest is when the next home that failed is tried again.
+func (h *homes) soonest() (at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, x := range h.users {
+		if !x.again.IsZero() && (at.IsZero() || x.again.Before(at)) {
+			at = x.again
+		}
+	}
+	return at
+}
+
+// make makes one home anew. What fails is tried again, less and less often, and
+// what Slack will never take is let go.
+func (h *homes) make(ctx context.Context, u grant.UserID) {
+	h.mu.Lock()
+	x := h.users[u]
+	if x != nil {
+		x.again = time.Time{}
+	}
+	h.mu.Unlock()
+	if x == nil {
+		return
+	}
+	err := h.publish(ctx, u, x)
+	if ctx.Err() != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil && !x.asked.IsZero() {
+		x.tries = 0
+		return
+	}
+	x.tries++
+	wait := homeEvery << min(x.tries, 8) // to a quarter of an hour
+	if limited, ok := errors.AsType[*slack.RateLimitedError](err); ok {
+		wait = max(wait, limited.RetryAfter)
+	}
+	x.again = time.Now().Add(wait)
+	if err == nil {
+		return // it stands, but Slack did not say what they may do
+	}
+	h.bot.log.Warn("an App Home was not published", "user", clip(string(u)), "err", redact(err))
+	if e, ok := errors.AsType[slack.SlackErrorResponse](err); ok && !slices.Contains([]string{"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited"}, e.Err) && h.users[u] == x {
+		delete(h.users, u)
 	}
 }
 
 // publish makes one home anew, where that changes anything.
-func (h *homes) publish(ctx context.Context, u grant.UserID) error {
+func (h *homes) publish(ctx context.Context, u grant.UserID, x *home) error {
 	ctx, cancel := context.WithTimeout(ctx, slackLimit)
 	defer cancel()
-	v, err := h.bot.homeOf(ctx, u)
+	if x.asked.IsZero() || time.Since(x.asked) >= homeRights {
+		// As often as homes are published, and no more.
+		if err := h.bot.posts.wait(ctx, "users.info/homes", edits); err != nil {
+			return err
+		}
+		if r, ok := h.bot.rights(ctx, u); ok {
+			x.rights, x.asked = r, time.Now()
+		} else {
+			x.asked = time.Time{}
+		}
+	}
+	v, err := h.bot.homeOf(u, x.rights)
 	if err != nil {
 		return err
 	}
-	js := view.Home(v).JSON()
-	sum := sha256.Sum256(js)
-	h.mu.Lock()
-	x := h.users[u]
-	same := x == nil || x.shown == sum
-	h.mu.Unlock()
-	if same {
+	// The time of day alone is no reason to publish.
+	still := v
+	still.Now = still.Now.Truncate(time.Hour)
+	sum := sha256.Sum256(view.Home(still).JSON())
+	if x.shown == sum {
 		return nil
 	}
 	var req slack.HomeTabViewRequest
-	if err := json.Unmarshal(js, &req); err != nil {
+	if err := json.Unmarshal(view.Home(v).JSON(), &req); err != nil {
 		return err
 	}
 	if err := h.bot.posts.wait(ctx, "views.publish", edits); err != nil {
@@ -126,17 +231,13 @@ func (h *homes) publish(ctx context.Context, u grant.UserID) error {
 	if _, err := h.bot.api.PublishViewContext(ctx, slack.PublishViewContextRequest{UserID: string(u), View: req}); err != nil {
 		return h.bot.posts.learn("views.publish", err)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if x := h.users[u]; x != nil {
-		x.shown = sum
-	}
+	x.shown = sum
 	return nil
 }
 
 // homeOf gathers what a person's home shows.
-func (b *Bot) homeOf(ctx context.Context, u grant.UserID) (view.HomeView, error) {
-	v := view.HomeView{User: u, Now: time.Now().UTC()}
+func (b *Bot) homeOf(u grant.UserID, may rights) (view.HomeView, error) {
+	v := view.HomeView{User: u, Now: time.Now().UTC(), MayDecide: may.decide, MayRequest: may.request, MayRevoke: may.revoke}
 	var err error
 	if v.Live, err = b.o.Store.Live(); err != nil {
 		return v, err
@@ -151,20 +252,29 @@ func (b *Bot) homeOf(ctx context.Context, u grant.UserID) (view.HomeView, error)
 		}
 	}
 	v.Ended = ended[:min(len(ended), homeEnded)]
-	if v.Guards, err = b.o.Store.Guards(); err != nil {
-		return v, err
+	v.Guards, err = b.o.Store.Guards()
+	return v, err
+}
+
+// rights answers what a person's buttons are: those that they may press, as far
+// as Slack says so now. Who may is decided at the click. It answers false where
+// Slack does not say.
+func (b *Bot) rights(ctx context.Context, u grant.UserID) (r rights, ok bool) {
+	unknown := func(err error) bool {
+		_, is := errors.AsType[*unsure](err)
+		return is
 	}
-	// Buttons are shown to those who may press them, as far as Slack says so now;
-	// who may is decided at the click.
 	approver, err := b.people.approver(ctx, u)
-	v.MayDecide = err == nil && approver.Approver
-	if _, refused := errors.AsType[*grant.Refusal](err); err != nil && !refused {
-		return v, err
+	if unknown(err) {
+		return r, false
 	}
-	if revoker, err := b.people.closer(ctx, u, grant.Grant{}); err == nil {
-		v.MayRevoke = revoker.Approver || revoker.Revoker
-	}
+	r.decide = err == nil && approver.Approver
 	requester, err := b.people.requester(ctx, u)
-	v.MayRequest = err == nil && requester.Requester
-	return v, nil
+	if unknown(err) {
+		return r, false
+	}
+	r.request = err == nil && requester.Requester
+	revoker, err := b.people.closer(ctx, u, grant.Grant{})
+	r.revoke = err == nil && (revoker.Approver || revoker.Revoker)
+	return r, !unknown(err)
 }

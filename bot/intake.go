@@ -96,8 +96,11 @@ func (b *Bot) handle(life context.Context, s *socket, ev socketmode.Event) {
 		b.slash(life, ctx, env, data, ack, b.whisperer(life, data.ResponseURL, data.ChannelID, data.UserID))
 	case slack.InteractionCallback:
 		whisper := b.whisperer(life, data.ResponseURL, data.Channel.ID, data.User.ID)
-		if data.View.Type == slack.VTHomeTab {
+		switch {
+		case data.View.Type == slack.VTHomeTab:
 			whisper = b.overHome(life, data.TriggerID, whisper)
+		case data.View.Type == slack.VTModal && data.View.ID != "":
+			whisper = b.inModal(life, data.View.ID, whisper)
 		}
 		b.interaction(ctx, env, data, ack, whisper)
 	case slackevents.EventsAPIEvent:
@@ -275,6 +278,12 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 		}
 	default:
 		ack(nil)
+		if answer == nil && cb.View.Type == slack.VTModal {
+			// No card is edited before their eyes.
+			if r, err := b.command(ctx, in, "status"); err == nil {
+				answer = &r
+			}
+		}
 		if answer != nil {
 			whisper(*answer)
 		}
@@ -330,8 +339,8 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		}
 		return &reply{modal: &m, msg: view.Message{Text: words}}, nil
 	case view.ActionExtend:
-		if g.Phase != grant.Open {
-			_, _, err := g.Apply(grant.Extend{By: grant.Actor{Kind: grant.Person, User: in.user, Requester: true}}, time.Now().UTC())
+		// A form that would be refused is not worth filling in.
+		if _, _, err := g.Apply(grant.Extend{By: grant.Actor{Kind: grant.Person, User: in.user, Requester: true}, For: time.Second}, time.Now().UTC()); err != nil {
 			return nil, err
 		}
 		limit := b.o.Policy.Limits.Max
@@ -477,10 +486,21 @@ func (b *Bot) whisperer(life context.Context, responseURL, channel, user string)
 		if in == "" {
 			in = b.o.Channel
 		}
-		if err := b.posts.ephemeral(ctx, in, grant.UserID(user), r.msg); err != nil {
+		err := b.posts.ephemeral(ctx, in, grant.UserID(user), r.msg)
+		if away(err) {
+			_, _, err = b.posts.post(ctx, place{channel: grant.ChannelID(user)}, func() (view.Message, error) { return r.msg, nil })
+		}
+		if err != nil {
 			b.log.Warn("an answer could not be delivered", "user", clip(user), "err", redact(err))
 		}
 	}
+}
+
+// away reports whether somebody is not in the channel, where only a direct message
+// reaches them.
+func away(err error) bool {
+	e, ok := errors.AsType[slack.SlackErrorResponse](err)
+	return ok && (e.Err == "user_not_in_channel" || e.Err == "channel_not_found" || e.Err == "not_in_channel" || e.Err == "is_archived")
 }
 
 // overHome answers somebody who looks at their App Home, where no message can
@@ -488,6 +508,24 @@ func (b *Bot) whisperer(life context.Context, responseURL, channel, user string)
 func (b *Bot) overHome(life context.Context, trigger string, otherwise func(reply)) func(reply) {
 	return func(r reply) {
 		if err := b.openForm(life, trigger, view.Said("breakglass", r.msg)); err != nil {
+			otherwise(r)
+		}
+	}
+}
+
+// inModal answers somebody who pressed a button in an answer of [Bot.overHome]: in
+// its place.
+func (b *Bot) inModal(life context.Context, id string, otherwise func(reply)) func(reply) {
+	return func(r reply) {
+		ctx, cancel := context.WithTimeout(life, openWithin)
+		defer cancel()
+		m := view.Said("breakglass", r.msg)
+		var req slack.ModalViewRequest
+		err := json.Unmarshal(m.JSON(), &req)
+		if err == nil {
+			_, err = b.api.UpdateViewContext(ctx, req, "", "", id)
+		}
+		if err != nil {
 			otherwise(r)
 		}
 	}

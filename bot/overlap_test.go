@@ -2,11 +2,15 @@ package bot_test
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"breakglass/actions/awssim"
+	"breakglass/bot/slacksim"
 	"breakglass/store/grant"
 )
 
@@ -45,7 +49,7 @@ func TestOverlap_isToldBeforeRevoking(t *testing.T) {
 				a = s.ana.says("revoke BG-1")
 				a.wants(t, "Nothing is revoked yet", "BG-2", "1 shell is open")
 				s.phase("BG-1", grant.Open)
-				a = s.inTime(s.ana.clicks(a.Ephemerals()[0], "Revoke BG-1"), "Revoke BG-1")
+				s.inTime(s.ana.clicks(a.Ephemerals()[0], "Revoke BG-1"), "Revoke BG-1")
 			} else {
 				if !strings.Contains(s.slack.Render(s.card("BG-1")), "Revoke now") || !strings.Contains(question(s, "BG-1"), "BG-2") {
 					t.Errorf("the card does not say whom revoking cuts off: %q", question(s, "BG-1"))
@@ -189,4 +193,176 @@ func TestReplan_asksAgain(t *testing.T) {
 		s.ana.says("revoke")
 		s.proven("BG-1")
 	}, quiet)
+}
+
+// revoke CELL and revoke all end all of a role together: nobody is left whose
+// shells were cut, so nobody is told so.
+func TestOverlap_revokedTogether(t *testing.T) {
+	for _, how := range []string{prod, "all"} {
+		beside(t, how, func(t *testing.T, s *stage) {
+			s.twoOnOneRole()
+			shells := []*awssim.Shell{s.comes(vendor), s.comes(vendor2)}
+			time.Sleep(2 * minute)
+			a := s.rob.says("revoke " + how)
+			if how == "all" {
+				s.inTime(s.rob.clicks(a.Ephemerals()[0], "Revoke all"), "Revoke all")
+			}
+			s.until("BG-1", "Closed")
+			s.proven("BG-2")
+			for _, shell := range shells {
+				if !ended(shell) {
+					t.Error("a shell lives")
+				}
+			}
+			if m := s.thread("were cut"); len(m) != 0 {
+				t.Errorf("somebody is told that their access goes on:\n%s", s.wall())
+			}
+		}, quiet)
+	}
+}
+
+// The clock ends one of two on a role, and asks nobody: the other is told once why
+// its shell went, whatever power cuts there are meanwhile, and may come in again.
+func TestOverlap_endsByTheClock(t *testing.T) {
+	for n := range 24 {
+		beside(t, fmt.Sprint("power cut ", n), func(t *testing.T, s *stage) {
+			s.opens(strings.Replace(askProd, "for=4h", "for=10m", 1))
+			s.opens(strings.Replace(askProd, vendor, vendor2, 1))
+			shell := s.comes(vendor2)
+			time.Sleep(time.Until(s.grant("BG-1").End.Add(-time.Second)))
+			var count atomic.Int32
+			var over atomic.Bool
+			at := make(chan struct{})
+			s.power.after = func(*http.Request) {
+				if !over.Load() && int(count.Add(1)) == n {
+					s.cut()
+					close(at)
+				}
+			}
+			select {
+			case <-at:
+				s.afterCut()
+				time.Sleep(time.Second)
+				s.start()
+			case <-time.After(90 * time.Second):
+				over.Store(true)
+			}
+			s.until("BG-1", "Closed")
+			time.Sleep(2 * minute)
+			if !ended(shell) {
+				t.Error("the shell lives, although AWS cannot tell whose it is")
+			}
+			s.once("BG-2 on helios-prod: its shells and credentials were cut")
+			s.phase("BG-2", grant.Open)
+			s.comes(vendor2)
+			s.ana.says("revoke BG-2")
+			s.proven("BG-2")
+		}, quiet, readsHistory)
+	}
+}
+
+// Two cells use one role. Revoking what is open on the one cuts the shells of the
+// other: the person is told before.
+func TestOverlap_ofAnotherCell(t *testing.T) {
+	beside(t, "by id", func(t *testing.T, s *stage) {
+		s.opens(askProd)
+		s.opens(strings.Replace(strings.Replace(askProd, vendor, vendor2, 1), prod, test, 1))
+		key, err := s.assume(s.cell2, vendor2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.shell(s.cell2, "eu-west-1", key); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * minute)
+		s.ana.says("revoke BG-1").wants(t, "Nothing is revoked yet", "BG-2", "1 shell is open")
+		s.phase("BG-1", grant.Open)
+	}, quiet, oneRole)
+}
+
+// redirects has somebody send the session logs of the region to such a group.
+func (s *stage) redirects(group string) {
+	s.cell.Region.LogGroup(group)
+	s.cell.Region.Preferences(strings.Replace(preferencesBefore, `"cloudWatchLogGroupName":""`, `"cloudWatchLogGroupName":"`+group+`"`, 1))
+}
+
+// Between approval and opening somebody sends the logs of the region elsewhere. The
+// approvers are asked again, as often as that happens, and two of them must have
+// seen the same; a power cut in between changes nothing.
+func TestRedirect_betweenApprovalAndOpening(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		beside(t, fmt.Sprint("power cut ", cut), func(t *testing.T, s *stage) {
+			s.asks(askProd)
+			approve := func(people ...person) {
+				for _, p := range people {
+					p.presses("BG-1", "Approve")
+				}
+			}
+			for n := range 3 {
+				group := fmt.Sprintf("/aws/ssm/other-%d/cluster", n)
+				approve(s.ben)
+				if n == 1 {
+					time.Sleep(minute)
+				}
+				s.redirects(group)
+				if cut {
+					at := make(chan struct{})
+					var hit atomic.Bool
+					s.power.each = func(r *http.Request) {
+						if strings.HasPrefix(r.URL.Host, "ssm.") && hit.CompareAndSwap(false, true) {
+							s.cut()
+							close(at)
+						}
+					}
+					s.inTime(s.eva.clicks(s.card("BG-1"), "Approve"), "Approve")
+					select {
+					case <-at:
+						s.afterCut()
+						s.start()
+					case <-time.After(minute):
+						s.power.each = nil
+						t.Error("the preferences were not looked at")
+					}
+				} else {
+					approve(s.eva)
+				}
+				s.until("BG-1", "Requested", "needs approval again", "Approvals: 0 of 2", "Checks:", group)
+				s.untouched()
+			}
+			approve(s.ben)
+			s.phase("BG-1", grant.Requested)
+			approve(s.eva)
+			s.until("BG-1", "Open until")
+			if n := len(s.thread("needs approval again")); n != 3 {
+				t.Errorf("people were asked again %d times, want 3:\n%s", n, s.wall())
+			}
+			s.ana.says("revoke")
+			s.proven("BG-1")
+		}, quiet, approvals(2), readsHistory)
+	}
+}
+
+// One of two approvers agreed to one redirection and the other to another: nobody
+// has agreed to what would happen.
+func TestRedirect_twoSawDifferentThings(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.asks(askProd)
+		old := s.card("BG-1")
+		s.ben.presses("BG-1", "Approve") // to the one on the card
+		s.redirects("/aws/ssm/third/cluster")
+		s.inTime(s.eva.late(old, approveOf(old)), "Approve")
+		s.until("BG-1", "Requested", "needs approval again", "/aws/ssm/third/cluster", "Approvals: 0 of 2")
+		s.untouched()
+		s.eva.late(old, approveOf(old)).refused(s, "/aws/ssm/third/cluster", "Nothing is approved yet")
+	}, loggedElsewhere, approvals(2))
+}
+
+// approveOf is the label of a card's Approve button.
+func approveOf(m slacksim.Message) string {
+	for _, b := range m.Buttons() {
+		if strings.HasPrefix(b.Text, "Approve") {
+			return b.Text
+		}
+	}
+	return ""
 }

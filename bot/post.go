@@ -27,6 +27,9 @@ type poster struct {
 
 	mu    sync.Mutex
 	turns map[string]*turn
+	// doubt has the names of messages that may have been posted: their answer was
+	// lost.
+	doubt map[string]bool
 
 	// stopping is closed when the program is told to stop: then nothing waits
 	// for its turn any more, and stays owed.
@@ -57,7 +60,7 @@ var (
 )
 
 func newPoster(api *slack.Client, client *http.Client) *poster {
-	return &poster{api: api, http: client, turns: map[string]*turn{}, stopping: make(chan struct{})}
+	return &poster{api: api, http: client, turns: map[string]*turn{}, doubt: map[string]bool{}, stopping: make(chan struct{})}
 }
 
 // longestWait is how long a message waits for its turn in hand; one that would
@@ -149,30 +152,71 @@ type place struct {
 	// name tells the message from all others, so that one whose answer was lost is
 	// found again; empty: it is never looked for.
 	name string
-	// maybe says that it may have been posted already.
+	// maybe says that it may have been posted already: after since, and after the
+	// message at the timestamp after, which it stands for now.
 	maybe bool
+	since time.Time
+	after string
+	// tries is how often it was tried before.
+	tries int
 }
 
 // eventType marks our messages for ourselves (docs.slack.dev, "Message metadata").
 const eventType = "breakglass_message"
 
 // post posts a message and answers where it stands. The message is rendered when
-// its turn has come, so that it is the newest.
-func (p *poster) post(ctx context.Context, to place, render func() (view.Message, error)) (grant.Card, error) {
-	if to.maybe {
-		if at, ok := p.find(ctx, to); ok {
-			return at, nil
-		}
-	}
-	channel, thread := to.channel, to.thread
-	key := "chat.postMessage/" + string(channel)
+// its turn has come, so that it is the newest; one that was posted before is found,
+// and stands there as it was then.
+func (p *poster) post(ctx context.Context, to place, render func() (view.Message, error)) (at grant.Card, found bool, err error) {
+	key := "chat.postMessage/" + string(to.channel)
 	if err := p.wait(ctx, key, posts); err != nil {
-		return grant.Card{}, err
+		return grant.Card{}, false, err
+	}
+	if to.maybe || p.doubts(to.name) {
+		at, found, err := p.find(ctx, to)
+		switch {
+		case found:
+			p.doubtful(to.name, false)
+			return at, true, nil
+		case err != nil && to.tries < patientTries:
+			return grant.Card{}, false, p.learn(key, err)
+		}
 	}
 	msg, err := render()
 	if err != nil {
-		return grant.Card{}, err
+		return grant.Card{}, false, err
 	}
+	at, err = p.put(ctx, to, msg)
+	p.doubtful(to.name, err != nil)
+	return at, false, p.learn(key, err)
+}
+
+// patientTries is how often a message waits until the channel can be read; then
+// twice is better than not at all.
+const patientTries = 5
+
+func (p *poster) doubts(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.doubt[name]
+}
+
+func (p *poster) doubtful(name string, is bool) {
+	if name == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !is {
+		delete(p.doubt, name)
+		return
+	}
+	p.doubt[name] = true
+}
+
+// put posts a message, without its blocks where Slack dislikes them.
+func (p *poster) put(ctx context.Context, to place, msg view.Message) (grant.Card, error) {
+	channel, thread := to.channel, to.thread
 	for _, blocks := range []bool{true, false} {
 		opts, err := options(msg, blocks)
 		if err != nil {
@@ -192,7 +236,7 @@ func (p *poster) post(ctx context.Context, to place, render func() (view.Message
 			err = errors.New("Slack took the message but did not say where it stands") //nolint:staticcheck // names Slack
 		}
 		if err == nil || !blocksRefused(err) {
-			return grant.Card{Channel: grant.ChannelID(in), TS: ts}, p.learn(key, err)
+			return grant.Card{Channel: grant.ChannelID(in), TS: ts}, err
 		}
 	}
 	return grant.Card{}, errors.New("Slack refuses the message even without blocks") //nolint:staticcheck // names Slack
@@ -200,37 +244,61 @@ func (p *poster) post(ctx context.Context, to place, render func() (view.Message
 
 // find looks for a message that may have been posted, though its answer was lost.
 // It needs a scope to read the channel's history, which the app need not have:
-// then the message is posted again, which is better than not at all.
-func (p *poster) find(ctx context.Context, to place) (grant.Card, bool) {
+// then the message is posted again, which is better than not at all. An error says
+// that asking again may help.
+func (p *poster) find(ctx context.Context, to place) (at grant.Card, found bool, err error) {
 	if to.name == "" || p.blind.Load() {
-		return grant.Card{}, false
+		return grant.Card{}, false, nil
 	}
-	const lately = 100
-	var (
-		list []slack.Message
-		err  error
-	)
-	if to.thread == "" {
-		var h *slack.GetConversationHistoryResponse
-		h, err = p.api.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{ChannelID: string(to.channel), Limit: lately, IncludeAllMetadata: true})
-		if err == nil {
-			list = h.Messages
+	const pages = 10
+	cursor := ""
+	for range pages {
+		var list []slack.Message
+		if list, cursor, err = p.read(ctx, to, cursor); err != nil {
+			break
 		}
-	} else {
-		list, _, _, err = p.api.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{ChannelID: string(to.channel), Timestamp: to.thread, Limit: lately, IncludeAllMetadata: true})
+		for _, m := range list {
+			if m.BotID != "" && m.Metadata.EventType == eventType && m.Metadata.EventPayload["name"] == to.name && m.Timestamp > to.after {
+				return grant.Card{Channel: to.channel, TS: m.Timestamp}, true, nil
+			}
+		}
+		if cursor == "" {
+			break
+		}
 	}
-	if e, ok := errors.AsType[slack.SlackErrorResponse](err); ok && e.Err == "missing_scope" {
-		p.blind.Store(true)
+	if e, ok := errors.AsType[slack.SlackErrorResponse](err); ok {
+		if e.Err == "missing_scope" {
+			p.blind.Store(true)
+		}
+		if e.Err != "internal_error" && e.Err != "fatal_error" && e.Err != "service_unavailable" && e.Err != "request_timeout" {
+			return grant.Card{}, false, nil
+		}
 	}
+	return grant.Card{}, false, err
+}
+
+// read reads a page of the channel, from its end, or of the thread, from its
+// beginning.
+func (p *poster) read(ctx context.Context, to place, cursor string) (list []slack.Message, next string, err error) {
+	const most = 200
+	oldest := ""
+	if !to.since.IsZero() {
+		// Slack's clock need not be ours.
+		oldest = fmt.Sprint(to.since.Add(-10 * time.Minute).Unix())
+	}
+	if to.thread != "" {
+		list, _, next, err = p.api.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
+			ChannelID: string(to.channel), Timestamp: to.thread, Cursor: cursor, Oldest: oldest, Limit: most, IncludeAllMetadata: true,
+		})
+		return list, next, err
+	}
+	h, err := p.api.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
+		ChannelID: string(to.channel), Cursor: cursor, Oldest: oldest, Limit: most, IncludeAllMetadata: true,
+	})
 	if err != nil {
-		return grant.Card{}, false
+		return nil, "", err
 	}
-	for _, m := range list {
-		if m.BotID != "" && m.Metadata.EventType == eventType && m.Metadata.EventPayload["name"] == to.name && m.Timestamp != "" {
-			return grant.Card{Channel: to.channel, TS: m.Timestamp}, true
-		}
-	}
-	return grant.Card{}, false
+	return h.Messages, h.ResponseMetaData.NextCursor, nil
 }
 
 // update edits a message.

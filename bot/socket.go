@@ -168,7 +168,7 @@ func (s *socket) hear(ctx context.Context, ev socketmode.Event, stopping bool) e
 		if json.Unmarshal(e.Message, &env) == nil && env.ID != "" {
 			s.ack(ctx, env.ID, nil)
 		}
-		s.bot.log.Warn("an envelope of an unknown kind was set aside", "socket", s.n, "type", grant.Clean(env.Type, 40))
+		s.bot.log.Warn("an envelope of an unknown kind was set aside", "socket", s.n, "type", grant.Clean(env.Type, 40), "so_far", s.bot.unknown.Add(1))
 	case socketmode.EventTypeSlashCommand, socketmode.EventTypeInteractive, socketmode.EventTypeEventsAPI:
 		if stopping || ev.Request == nil {
 			return nil

@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -86,15 +87,29 @@ func (w *worker) stray(ctx context.Context, o store.Owed) error {
 		}
 		// Somebody deleted the message, but the trust is there: it must be told.
 	}
-	at, err := w.bot.posts.post(ctx, w.place(o, grant.Grant{}), render)
+	// Told tells the messages about one stray apart that went and came back.
+	at, found, err := w.bot.posts.post(ctx, place{
+		channel: w.bot.o.Channel, name: fmt.Sprintf("%s/%d", o.Effect.Arg, x.Told.Unix()),
+		maybe: w.maybe(o), tries: o.Attempt, since: x.Seen, after: x.Card.TS,
+	}, render)
 	switch {
 	case errors.Is(err, errNotWorth):
 		_, err := w.bot.o.Store.Settle(o)
 		return err
 	case err != nil:
 		return err
+	case !found:
+		return w.bot.o.Store.Posted(cell, what, at, o)
 	}
-	return w.bot.o.Store.Posted(cell, what, at, o)
+	// It is as it was when it was posted, and the newest state is still owed.
+	if err := w.bot.o.Store.Posted(cell, what, at, store.Owed{}); err != nil {
+		return err
+	}
+	if err := w.bot.posts.update(ctx, at, render); err != nil && !errors.Is(err, errNotWorth) {
+		return err
+	}
+	_, err = w.bot.o.Store.Settle(o)
+	return err
 }
 
 // blind says that a cell cannot be looked at, if that is still so.
@@ -110,7 +125,8 @@ func (w *worker) blind(ctx context.Context, o store.Owed, cell grant.CellName) e
 		}
 		return m, nil
 	}
-	if _, err := w.bot.posts.post(ctx, w.place(o, grant.Grant{}), render); err != nil && !errors.Is(err, errNotWorth) {
+	to := place{channel: w.bot.o.Channel, name: fmt.Sprintf("%s/%d", o.Effect.Arg, o.Seq), maybe: w.maybe(o), tries: o.Attempt}
+	if _, _, err := w.bot.posts.post(ctx, to, render); err != nil && !errors.Is(err, errNotWorth) {
 		return err
 	}
 	_, err := w.bot.o.Store.Settle(o)

@@ -8,6 +8,8 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +32,8 @@ type worker struct {
 	opens map[grant.ID]context.CancelFunc // openings in flight, to be cut short by a close
 	shown map[grant.ID][sha256.Size]byte  // what each card looks like, to skip edits that change nothing
 	wake  chan struct{}
+	began time.Time
+	late  time.Time // when a reminder fell due last whose time had been long before
 	ill   time.Time // since when the store takes nothing in; zero: it does
 	wg    sync.WaitGroup
 }
@@ -58,6 +62,7 @@ func newWorker(b *Bot) *worker {
 		opens: map[grant.ID]context.CancelFunc{},
 		shown: map[grant.ID][sha256.Size]byte{},
 		wake:  make(chan struct{}, 1),
+		began: time.Now(),
 	}
 }
 
@@ -241,7 +246,18 @@ func jitter(d time.Duration) time.Duration {
 	return d + rand.N(d/5+1) //nolint:gosec // spreads retries; nothing secret
 }
 
+// stillOwed reports whether an effect is owed as it was when it was listed. The
+// lane may have been free only since the list was read, because the very same
+// effect was paid meanwhile: it must not be paid twice.
+func (w *worker) stillOwed(o store.Owed) (bool, error) {
+	owed, err := w.bot.o.Store.Owes(o.Grant)
+	return slices.ContainsFunc(owed, func(x store.Owed) bool { return x.Seq == o.Seq && x.Attempt == o.Attempt }), err
+}
+
 func (w *worker) run1(ctx context.Context, o store.Owed) error {
+	if owed, err := w.stillOwed(o); err != nil || !owed {
+		return err
+	}
 	switch o.Effect.Kind {
 	case grant.DoSurvey:
 		return w.survey(ctx, o)
@@ -259,6 +275,7 @@ func (w *worker) run1(ctx context.Context, o store.Owed) error {
 	case grant.DoLapse:
 		return w.commit(o, grant.LapseDue{})
 	case grant.DoRemind:
+		w.fellDue(o)
 		return w.commit(o, grant.ReminderDue{Name: o.Effect.Arg, Due: o.Effect.Due})
 	case grant.DoCheck:
 		return w.check(ctx, o, g)
@@ -385,9 +402,6 @@ func (w *worker) cuttable(ctx context.Context, id grant.ID) (context.Context, co
 // stillApproved looks, just before the door opens, whether those who approved may
 // still approve. It answers true when the opening does not go on now.
 func (w *worker) stillApproved(ctx context.Context, o store.Owed, g grant.Grant) (done bool, err error) {
-	if g.Emergency {
-		return false, nil
-	}
 	fallen, err := w.bot.people.fallen(ctx, g.Approvals)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -417,6 +431,9 @@ func (w *worker) extend(ctx context.Context, o store.Owed, g grant.Grant) error 
 	if err != nil {
 		return err
 	}
+	if done, err := w.stillExtended(ctx, o, g); done || err != nil {
+		return err
+	}
 	ectx, cut := w.cuttable(ctx, g.ID)
 	defer cut()
 	access, err := w.bot.o.AWS.Extend(ectx, g, others)
@@ -435,6 +452,36 @@ func (w *worker) extend(ctx context.Context, o store.Owed, g grant.Grant) error 
 		return w.commit(o, grant.ExtendFailed{Trouble: *trouble})
 	}
 	return w.commit(o, grant.ExtendDelayed{Trouble: *trouble, Wait: jitter(grant.Backoff(g.Extension.Tries + 1))})
+}
+
+// stillExtended looks, before AWS is told a later end, whether those who approved
+// it may still approve. It answers true when the end is not moved now: it stands as
+// it was until people have decided anew.
+func (w *worker) stillExtended(ctx context.Context, o store.Owed, g grant.Grant) (done bool, err error) {
+	fallen, err := w.bot.people.fallen(ctx, g.Extension.Approvals)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return true, ctx.Err()
+	case err != nil:
+		w.log.Warn("extending waits: Slack does not say whether those who approved still may", "grant", g.ID.String(), "err", redact(err))
+		return true, w.commit(o, grant.ExtendDelayed{Wait: jitter(grant.Backoff(g.Extension.Tries + 1)), Trouble: grant.Trouble{
+			Kind: grant.Again, Step: grant.StepCheck,
+			Text:   "Slack does not say whether those who approved more time may still approve, so the end was not moved yet.",
+			Remedy: "Nothing to do: it is tried again by itself.",
+		}})
+	case len(fallen) > 0:
+		names := make([]string, len(fallen))
+		for i, u := range fallen {
+			names[i] = "@" + string(u)
+		}
+		return true, w.commit(o, grant.ExtendFailed{Trouble: grant.Trouble{
+			Kind: grant.Changed, Step: grant.StepCheck,
+			Text:   "More time was approved by " + strings.Join(names, ", ") + ", who may not approve any more.",
+			Remedy: "Ask for more time again, and have another approver approve it.",
+		}})
+	default:
+		return false, nil
+	}
 }
 
 func (w *worker) close(ctx context.Context, o store.Owed, g grant.Grant) error {
@@ -520,32 +567,48 @@ func (w *worker) card(ctx context.Context, o store.Owed, g grant.Grant) error {
 }
 
 func (w *worker) newCard(ctx context.Context, o store.Owed, g grant.Grant, render func() (view.Message, error), sum *[sha256.Size]byte) error {
-	at, err := w.bot.posts.post(ctx, w.place(o, g), render)
-	if err != nil {
+	at, found, err := w.bot.posts.post(ctx, w.place(o, g), render)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		w.show(o.Grant, *sum)
+		return w.commit(o, grant.CardPosted{Card: at})
+	}
+	// It is as it was when it was posted, and the newest state is still owed.
+	if err := w.record(o.Grant, store.Owed{}, grant.CardPosted{Card: at}); err != nil {
+		return err
+	}
+	if err := w.bot.posts.update(ctx, at, render); err != nil {
 		return err
 	}
 	w.show(o.Grant, *sum)
-	return w.commit(o, grant.CardPosted{Card: at})
+	_, err = w.bot.o.Store.Settle(o)
+	return err
 }
 
-// place is where the message goes that an effect owes. One that was tried before,
-// or should have been paid a while ago, may stand there already: the program may
-// have ended between the post and its commit.
+// place is where the message of a grant goes. One that was tried before, or was
+// owed already when the program started, may stand there: the program may have
+// ended between the post and its commit.
 func (w *worker) place(o store.Owed, g grant.Grant) place {
 	to := place{
 		channel: w.bot.o.Channel,
 		// The token is the grant's own, also after the loss of a database.
 		name:  fmt.Sprintf("%s/%s/%s", g.Token, o.Effect.Kind, o.Effect.Arg),
-		maybe: o.Attempt > 0 || time.Since(o.Effect.Due) > 2*time.Second,
+		maybe: w.maybe(o), tries: o.Attempt, since: g.RequestedAt,
 	}
-	switch o.Effect.Kind {
-	case grant.DoSay:
+	if o.Effect.Kind == grant.DoSay {
 		to.channel, to.thread = g.Card.Channel, g.Card.TS
-	case grant.DoStray:
-		to.name = fmt.Sprintf("%s/%d", o.Effect.Arg, o.Seq)
-	default:
+	} else {
+		to.after = g.Card.TS // one that cannot be edited any more is not meant
 	}
 	return to
+}
+
+// maybe reports whether an effect may have been paid before, by an earlier run of
+// the program or in an earlier attempt.
+func (w *worker) maybe(o store.Owed) bool {
+	return o.Attempt > 0 || o.Effect.Due.Before(w.began)
 }
 
 // show remembers what a card looks like, for the grants that still change.
@@ -583,7 +646,7 @@ func (w *worker) say(ctx context.Context, o store.Owed, g grant.Grant) error {
 	if o.Effect.Once {
 		return w.sayOnce(ctx, o, g, render)
 	}
-	if _, err := w.bot.posts.post(ctx, w.place(o, g), render); err != nil && !errors.Is(err, errNotWorth) {
+	if _, _, err := w.bot.posts.post(ctx, w.place(o, g), render); err != nil && !errors.Is(err, errNotWorth) {
 		return err
 	}
 	_, err := w.bot.o.Store.Settle(o)
@@ -599,9 +662,12 @@ func (w *worker) sayOnce(ctx context.Context, o store.Owed, g grant.Grant, rende
 	if ok, err := w.bot.o.Store.Settle(o); err != nil || !ok {
 		return err
 	}
-	more, err := w.late(o)
-	if err != nil {
-		return err
+	var more []string
+	if w.wasAway(o) {
+		var err error
+		if more, err = w.takeUp(o); err != nil {
+			return err
+		}
 	}
 	if len(more) > 0 {
 		names := append([]string{o.Effect.Arg}, more...)
@@ -622,7 +688,7 @@ func (w *worker) sayOnce(ctx context.Context, o store.Owed, g grant.Grant, rende
 		}
 	}
 	for range 3 {
-		_, err := w.bot.posts.post(ctx, place{channel: g.Card.Channel, thread: g.Card.TS}, render)
+		_, _, err := w.bot.posts.post(ctx, place{channel: g.Card.Channel, thread: g.Card.TS}, render)
 		if err == nil || errors.Is(err, errNotWorth) {
 			return nil
 		}
@@ -635,9 +701,30 @@ func (w *worker) sayOnce(ctx context.Context, o store.Owed, g grant.Grant, rende
 	return nil
 }
 
-// late takes up the other reminders of the same grant that are due, too, as after
-// the bot was away: people get one message for all.
-func (w *worker) late(o store.Owed) (names []string, err error) {
+// longAgo is how late a reminder is that nobody could give in time: the program, or
+// the machine, was away. Package grant lets those wait for each other.
+const longAgo = time.Minute
+
+func (w *worker) fellDue(o store.Owed) {
+	if time.Since(o.Effect.Due) <= longAgo {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.late = time.Now()
+}
+
+// wasAway reports whether the bot was away when a reminder should have been given.
+// Reminders that fall due together while it is there are no sign of that.
+func (w *worker) wasAway(o store.Owed) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return o.Effect.Due.Before(w.began) || time.Since(w.late) < longAgo
+}
+
+// takeUp takes up the other reminders of the same grant that are due, too: after
+// the bot was away people get one message for all.
+func (w *worker) takeUp(o store.Owed) (names []string, err error) {
 	owed, err := w.bot.o.Store.Owes(o.Grant)
 	if err != nil {
 		return nil, err
