@@ -136,7 +136,7 @@ const (
 func (b *Bot) history(words string) (reply, error) {
 	var cell grant.CellName
 	n := usualHistory
-	for _, w := range strings.Fields(words) {
+	for w := range strings.FieldsSeq(words) {
 		if _, ok := b.o.Policy.Cell(grant.CellName(w)); ok && cell == "" {
 			cell = grant.CellName(w)
 			continue

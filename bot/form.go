@@ -140,7 +140,7 @@ func period(typed map[string]string) string {
 func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, typed map[string]string) (title string, r reply, err error) {
 	if typed["for"] == view.ChoiceOther && tidy(typed["for_other"]) == "" {
 		// Not the default: they wanted another one, and did not say which.
-		return "", reply{}, onField("for", grant.Refuse(grant.BadRequest, "Duration: say how long, for example 90m, or choose one above."))
+		return "", reply{}, onPeriod(grant.Refuse(grant.BadRequest, "Duration: say how long, for example 90m, or choose one above."))
 	}
 	switch callback {
 	case view.CallbackGrant, view.CallbackEmergency:
@@ -177,13 +177,13 @@ func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, ty
 		}
 		res, err := b.commit(in, g.ID, grant.Approve{By: by, For: d, Yes: yes})
 		if refusal, ok := errors.AsType[*grant.Refusal](err); ok && (refusal.Code == grant.BadRequest || refusal.Code == grant.TooLong) {
-			return "", reply{}, onField("for", refusal)
+			return "", reply{}, onPeriod(refusal)
 		}
 		return "Approve", reply{msg: view.Show(res.Grant, time.Now().UTC())}, err
 	case view.CallbackExtend:
 		r, err := b.extendBy(ctx, in, g, period(typed))
 		if refusal, ok := errors.AsType[*grant.Refusal](err); ok && (refusal.Code == grant.BadRequest || refusal.Code == grant.TooLong) {
-			return "", reply{}, onField("for", refusal)
+			return "", reply{}, onPeriod(refusal)
 		}
 		return "Extend", r, err
 	default:
@@ -193,13 +193,13 @@ func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, ty
 }
 
 func badPeriod(err error) error {
-	return onField("for", grant.Refuse(grant.BadRequest, "Duration: %s.", grant.Clean(err.Error(), 120)))
+	return onPeriod(grant.Refuse(grant.BadRequest, "Duration: %s.", grant.Clean(err.Error(), 120)))
 }
 
-// onField shows a refusal on one field of the form.
-func onField(field string, r *grant.Refusal) error {
+// onPeriod shows a refusal on the form's duration.
+func onPeriod(r *grant.Refusal) error {
 	own := *r
-	own.Fields = map[string]string{field: r.Text}
+	own.Fields = map[string]string{"for": r.Text}
 	return &own
 }
 

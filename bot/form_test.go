@@ -3,6 +3,7 @@ package bot_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -19,9 +20,7 @@ type values = slacksim.Values
 // good is a form for access that is filled in right.
 func good(changed values) values {
 	v := values{"cell": prod, "arn": vendor, "ticket": "48213", "for": "4h", "reason": "stuck node pool"}
-	for k, x := range changed {
-		v[k] = x
-	}
+	maps.Copy(v, changed)
 	return v
 }
 

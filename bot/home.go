@@ -83,7 +83,7 @@ func (h *homes) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		u, rest, ok := h.next(pass)
 		if pass = rest; ok {
-			h.make(ctx, u)
+			h.renew(ctx, u)
 			continue
 		}
 		var timer <-chan time.Time
@@ -158,9 +158,9 @@ func (h *homes) soonest() (at time.Time) {
 	return at
 }
 
-// make makes one home anew. What fails is tried again, less and less often, and
+// renew makes one home anew. What fails is tried again, less and less often, and
 // what Slack will never take is let go.
-func (h *homes) make(ctx context.Context, u grant.UserID) {
+func (h *homes) renew(ctx context.Context, u grant.UserID) {
 	h.mu.Lock()
 	x := h.users[u]
 	if x != nil {

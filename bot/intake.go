@@ -358,7 +358,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 			return nil, unknownCard()
 		}
 		by, err := b.people.approver(ctx, in.user)
-		if err != nil && !(action == view.ActionDenyExtension && g.Extension.Pending() && g.Extension.By == in.user) {
+		if own := action == view.ActionDenyExtension && g.Extension.Pending() && g.Extension.By == in.user; err != nil && !own {
 			return nil, err
 		}
 		ev = grant.ApproveExtension{By: by, N: n}
