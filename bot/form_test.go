@@ -314,11 +314,11 @@ func TestForm_shortcut(t *testing.T) {
 		s.slack.Inject(slacksim.Fault{Method: "views.open", Answer: slacksim.Refuse("expired_trigger_id")})
 		s.inTimeShortcut(zoe, "request_access")
 		time.Sleep(5 * time.Second)
-		told := ""
+		var told strings.Builder
 		for _, m := range append(zoe.Ephemerals(), zoe.DMs()...) {
-			told += s.slack.Render(m)
+			told.WriteString(s.slack.Render(m))
 		}
-		wants(t, told, "Slack did not open the form in time", "/breakglass grant cell=")
+		wants(t, told.String(), "Slack did not open the form in time", "/breakglass grant cell=")
 	}, quiet)
 }
 
