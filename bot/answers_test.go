@@ -45,7 +45,7 @@ func TestExtend_byForm(t *testing.T) {
 		}
 		before := s.cell.Role.TrustDocument()
 		s.ana.presses("BG-1", "Approve 2 h more").refused(s, "for your own request", "Ask another approver")
-		s.mia.presses("BG-1", "Approve 2 h more").refused(s, "Only an approver may extend BG-1")
+		s.mia.presses("BG-1", "Approve 2 h more").refused(s, "Only an approver may approve more time for BG-1")
 		s.ben.presses("BG-1", "Approve 2 h more").noAnswer(t)
 		s.until("BG-1", "Approvals: 1 of 2: @ben")
 		s.ben.presses("BG-1", "Approve 2 h more").refused(s, "You have approved more time for BG-1 already")
