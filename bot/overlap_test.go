@@ -1,6 +1,7 @@
 package bot_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -233,12 +234,12 @@ func TestOverlap_endsByTheClock(t *testing.T) {
 			var count atomic.Int32
 			var over atomic.Bool
 			at := make(chan struct{})
-			s.power.after = func(*http.Request) {
+			s.world.After(func(context.Context, awssim.Call) {
 				if !over.Load() && int(count.Add(1)) == n {
 					s.cut()
 					close(at)
 				}
-			}
+			})
 			select {
 			case <-at:
 				s.afterCut()
