@@ -127,30 +127,22 @@ func TestExtend_whoAndWhen(t *testing.T) {
 		s.mia.presses("BG-1", "Extend")
 		s.saysNo(s.mia.submits(s.mia.modal(), values{"for": "1h"}), "You are not among the people who may ask for access here, nor for more time")
 		s.mia.Reload()
+		old := s.card("BG-1")
 		// The form stands open while somebody else asks: what was not asked twice is said.
 		s.ana.presses("BG-1", "Extend")
 		v := s.ana.modal()
 		s.ben.says("extend BG-1 1h").wants(t, "Asked for 1 h more")
 		s.saysNo(s.ana.submits(v, values{"for": "2h"}), "has asked for 1 h more for BG-1 already")
 		s.ana.Reload()
-		old := s.card("BG-1")
 		s.until("BG-1", "More time?")
 		// And an Extend… button of before does not open a form for nothing.
-		for _, b := range old.Buttons() {
-			if strings.HasPrefix(b.Text, "Extend") {
-				s.ana.late(old, b.Text).refused(s, "has asked for 1 h more for BG-1 already", "Nothing changed")
-				s.ana.noModal()
-			}
-		}
+		s.ana.late(old, "Extend…").refused(s, "has asked for 1 h more for BG-1 already", "Nothing changed")
+		s.ana.noModal()
 		s.ana.says("revoke")
 		s.proven("BG-1")
 		s.ana.says("extend BG-1 1h").refused(s, "BG-1 is closed since", "/breakglass grant")
-		for _, b := range old.Buttons() {
-			if strings.HasPrefix(b.Text, "Extend") {
-				s.ana.late(old, b.Text).refused(s, "BG-1 is closed since", "Nothing changed")
-				s.ana.noModal()
-			}
-		}
+		s.ana.late(old, "Extend…").refused(s, "BG-1 is closed since", "Nothing changed")
+		s.ana.noModal()
 	}, quiet, func(c *setup) { c.people.Requesters = bot.Circle{Users: []grant.UserID{ana, ben}} })
 }
 
