@@ -242,6 +242,13 @@ func (b *Bot) revoke(ctx context.Context, in intent, what string) (reply, error)
 		if len(there) == 0 {
 			return reply{}, grant.Refuse(grant.WrongPhase, "Nothing is open on %s. Nothing changed. `/breakglass status` shows what there is.", what)
 		}
+		for _, g := range there {
+			if ask, err := b.wouldCut(g, there...); err != nil {
+				return reply{}, err
+			} else if ask != nil {
+				return *ask, nil
+			}
+		}
 		return b.revokeThese(ctx, in, there)
 	}
 	if _, ok := grant.ParseID(what); !ok {
@@ -269,8 +276,9 @@ func (b *Bot) status(live []grant.Grant) (reply, error) {
 }
 
 // wouldCut answers a question where revoking a grant would end live shells of
-// others; nil where it would not. It is for people who have not been told.
-func (b *Bot) wouldCut(g grant.Grant) (*reply, error) {
+// others than those that are revoked with it, too; nil where it would not. It is for
+// people who have not been told.
+func (b *Bot) wouldCut(g grant.Grant, too ...grant.Grant) (*reply, error) {
 	if g.Phase != grant.Open && g.Phase != grant.Opening {
 		return nil, nil
 	}
@@ -278,7 +286,9 @@ func (b *Bot) wouldCut(g grant.Grant) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	cut := g.Cuts(live)
+	cut := slices.DeleteFunc(g.Cuts(live), func(o grant.Grant) bool {
+		return slices.ContainsFunc(too, func(x grant.Grant) bool { return x.ID == o.ID })
+	})
 	if !slices.ContainsFunc(cut, func(o grant.Grant) bool { n, _ := o.Watch.Count(); return n > 0 }) {
 		return nil, nil
 	}
