@@ -181,7 +181,7 @@ func TestExtension_atEveryCall(t *testing.T) {
 		t.Fatalf("an extension is %d calls only", all)
 	}
 	for _, how := range []string{"stop", "power cut before", "power cut after"} {
-		for n := 1; n <= all; n++ {
+		for n := 1; n <= all; n += often {
 			beside(t, fmt.Sprint(how, " ", n), func(t *testing.T, s *stage) {
 				old, later := s.wantsMore()
 				s.neverPast(later)

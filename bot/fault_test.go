@@ -188,7 +188,7 @@ func TestFault_somethingIsMissing(t *testing.T) {
 // The bot's credentials are of another account: nothing is changed there, the card
 // says which account they are of, and with the right ones it ends closed.
 func TestFault_credentialsOfAnotherAccount(t *testing.T) {
-	bubble(t, func(t *testing.T, s *stage) {
+	alone(t, func(t *testing.T, s *stage) {
 		key := s.world.Account("999999999999").User("breakglass-bot").Credentials()
 		t.Setenv("AWS_ACCESS_KEY_ID", key.AccessKeyID)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretAccessKey)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,6 +86,8 @@ func TestMain(m *testing.M) {
 	} {
 		os.Setenv(name, value)
 	}
+	// A thousand small worlds come and go here, and memory is not what is short.
+	debug.SetGCPercent(400)
 	os.Exit(m.Run())
 }
 
@@ -140,8 +143,22 @@ type stage struct {
 	expectRefusedBlocks bool   // a test makes Slack refuse blocks on purpose
 }
 
-// bubble plays a story in a synctest bubble: all time is fake.
+// bubble plays a story in a synctest bubble: all time is fake. Stories are played
+// side by side with those of other tests, since each has a world of its own.
 func bubble(t *testing.T, story func(t *testing.T, s *stage), changes ...change) {
+	t.Helper()
+	if _, is := aside.LoadOrStore(t, true); !is {
+		t.Cleanup(func() { aside.Delete(t) })
+		t.Parallel()
+	}
+	alone(t, story, changes...)
+}
+
+// aside holds the tests that run in parallel: saying so twice is a panic.
+var aside sync.Map
+
+// alone is bubble for a story that changes what all stories share.
+func alone(t *testing.T, story func(t *testing.T, s *stage), changes ...change) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		// Bubbles begin in the year 2000.
@@ -154,7 +171,6 @@ func bubble(t *testing.T, story func(t *testing.T, s *stage), changes ...change)
 func beside(t *testing.T, name string, story func(t *testing.T, s *stage), changes ...change) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
-		t.Parallel()
 		bubble(t, story, changes...)
 	})
 }

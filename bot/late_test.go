@@ -236,7 +236,7 @@ func TestEmergency_atEveryCall(t *testing.T) {
 		all = int(count.Load())
 	}, quiet, readsHistory, mayDeclare)
 	for _, how := range []string{"stop", "power cut before", "power cut after"} {
-		for n := 1; n <= all; n++ {
+		for n := 1; n <= all; n += often {
 			beside(t, fmt.Sprint(how, " ", n), func(t *testing.T, s *stage) {
 				var count atomic.Int32
 				var down atomic.Bool

@@ -84,7 +84,7 @@ func TestRestart_atEveryCall(t *testing.T) {
 	all := callsOfAStory(t)
 	for _, how := range []string{"stop", "power cut before", "power cut after"} {
 		t.Run(how, func(t *testing.T) {
-			for n := 1; n <= all; n++ {
+			for n := 1; n <= all; n += often {
 				beside(t, fmt.Sprint(n), func(t *testing.T, s *stage) {
 					var count atomic.Int32
 					var down atomic.Bool

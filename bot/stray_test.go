@@ -449,7 +449,7 @@ func TestStray_slackIsDown(t *testing.T) {
 // call of the removal: it is told once, and removed once.
 func TestStray_powerCutAtEveryCall(t *testing.T) {
 	for _, how := range []string{"before", "after"} {
-		for n := 1; n <= 30; n++ {
+		for n := 1; n <= 30; n += often {
 			beside(t, fmt.Sprint(how, " ", n), func(t *testing.T, s *stage) {
 				var count atomic.Int32
 				var over atomic.Bool
