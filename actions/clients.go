@@ -145,7 +145,7 @@ func limited(cfg aws.Config) aws.Config {
 	}
 	cfg.RetryMaxAttempts = 0 // AWS_MAX_ATTEMPTS and the profile do not loosen the above
 	cfg.APIOptions = append(cfg.APIOptions, func(s *middleware.Stack) error {
-		return errors.Join(s.Initialize.Add(deadline{}, middleware.Before), s.Build.Add(attribution{}, middleware.After))
+		return errors.Join(s.Initialize.Add(deadline{}, middleware.Before), s.Initialize.Add(journaling{}, middleware.After), s.Build.Add(attribution{}, middleware.After))
 	})
 	return cfg
 }

@@ -34,7 +34,12 @@ func (a *AWS) Extend(ctx context.Context, g grant.Grant, others []grant.Grant) (
 		access.At, access.End = now(), until
 		return access, nil // AWS was never told the end
 	}
-	ctx = onBehalf(ctx, g.ID)
+	ctx, written := recorded(ctx, g.ID)
+	fail := func(err error, step string) (grant.Access, error) {
+		t := troubled(err, step, "the cell "+string(c.Name))
+		t.Writes = written.take()
+		return grant.Access{}, t
+	}
 	o := &opening{
 		a: a, cl: a.clientsFor(c, g.ID), cell: c, grant: g, others: others, fixed: until,
 		step: func(grant.StepChanged) error { return nil },
@@ -44,16 +49,16 @@ func (a *AWS) Extend(ctx context.Context, g grant.Grant, others []grant.Grant) (
 		return grant.Access{}, t
 	}
 	if _, err := o.moveStop(ctx); err != nil {
-		return grant.Access{}, troubled(err, grant.StepHardStop, "the cell "+string(c.Name))
+		return fail(err, grant.StepHardStop)
 	}
 	access, _, err := o.trust(ctx)
 	if err != nil {
-		return grant.Access{}, troubled(err, grant.StepTrust, "the cell "+string(c.Name))
+		return fail(err, grant.StepTrust)
 	}
 	// What was opened stays what it was; only its end has moved.
 	moved := *g.Access
 	moved.At, moved.End, moved.Statement = access.At, access.End, access.Statement
-	moved.TrustAfter = access.TrustAfter
+	moved.TrustAfter, moved.Writes = access.TrustAfter, written.take()
 	return moved, nil
 }
 

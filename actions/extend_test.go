@@ -1,6 +1,7 @@
 package actions_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,11 @@ func (l *life) extended(more time.Duration) *life {
 func (l *life) tryExtend() error {
 	l.s.t.Helper()
 	access, err := l.s.aws.Extend(l.s.t.Context(), l.g, l.others())
+	if t, ok := errors.AsType[*grant.Trouble](err); ok {
+		l.wrote = append(l.wrote, t.Writes...)
+	}
 	if err == nil {
+		l.wrote = append(l.wrote, access.Writes...)
 		l.apply(grant.ExtendDone{Access: access})
 	}
 	return err

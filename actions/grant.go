@@ -53,7 +53,7 @@ func (a *AWS) Open(ctx context.Context, g grant.Grant, others []grant.Grant, ste
 	if t := a.legalPrincipal(g); t != nil {
 		return grant.Access{}, t
 	}
-	ctx = onBehalf(ctx, g.ID)
+	ctx, written := recorded(ctx, g.ID)
 	o := &opening{a: a, cl: a.clientsFor(c, g.ID), cell: c, grant: g, others: others, step: step}
 	defer o.done()
 	var access grant.Access
@@ -75,10 +75,11 @@ func (a *AWS) Open(ctx context.Context, g grant.Grant, others []grant.Grant, ste
 		note, err := s.run(ctx)
 		if err != nil {
 			t := troubled(err, s.name, "the cell "+string(c.Name))
+			t.Writes = written.take()
 			a.log.WarnContext(ctx, "opening failed", "grant", g.ID.String(), "step", s.name, "kind", string(t.Kind), "error", t.Cause)
 			return grant.Access{}, t
 		}
-		if err := step(grant.StepChanged{Step: s.name, State: grant.Done, Note: note}); err != nil && s.name != grant.StepTrust {
+		if err := step(grant.StepChanged{Step: s.name, State: grant.Done, Note: note, Writes: written.take()}); err != nil && s.name != grant.StepTrust {
 			return grant.Access{}, err
 		}
 	}

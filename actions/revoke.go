@@ -57,9 +57,10 @@ func (a *AWS) Close(ctx context.Context, g grant.Grant, others []grant.Grant) gr
 	if t != nil {
 		return stuck(t)
 	}
-	ctx = onBehalf(ctx, g.ID)
+	ctx, written := recorded(ctx, g.ID)
 	c := &closing{a: a, cl: a.clientsFor(cell, g.ID), cell: cell, grant: g, others: others, began: time.Now()}
 	r := c.round(ctx)
+	r.Writes = written.take()
 	for _, x := range []struct {
 		step string
 		o    grant.Outcome

@@ -132,6 +132,7 @@ type life struct {
 	steps  []string
 	others func() []grant.Grant
 	rounds []grant.Round
+	wrote  []grant.Write // what the actions say that they changed
 }
 
 const (
@@ -187,6 +188,7 @@ func (l *life) apply(ev grant.Event) []grant.Effect {
 // step commits progress as the bot does: a refusal by the core stops the opening.
 func (l *life) step(ev grant.StepChanged) error {
 	l.steps = append(l.steps, ev.Step+" "+string(ev.State))
+	l.wrote = append(l.wrote, ev.Writes...)
 	g, _, err := l.g.Apply(ev, time.Now())
 	if err != nil {
 		return err
@@ -199,6 +201,9 @@ func (l *life) step(ev grant.StepChanged) error {
 func (l *life) tryOpen() error {
 	l.s.t.Helper()
 	access, err := l.s.aws.Open(l.s.t.Context(), l.g, l.others(), l.step)
+	if t, ok := errors.AsType[*grant.Trouble](err); ok {
+		l.wrote = append(l.wrote, t.Writes...)
+	}
 	if err != nil {
 		return err
 	}
@@ -230,6 +235,7 @@ func (l *life) round() (grant.Round, time.Time) {
 	l.s.t.Helper()
 	r := l.s.aws.Close(l.s.t.Context(), l.g, l.others())
 	l.rounds = append(l.rounds, r)
+	l.wrote = append(l.wrote, r.Writes...)
 	for _, e := range l.apply(grant.CloseRound{Round: r}) {
 		if e.Kind == grant.DoClose && !e.Cancel {
 			return r, e.Due

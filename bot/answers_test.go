@@ -304,6 +304,9 @@ func TestHistory(t *testing.T) {
 				t.Errorf("history %s lists %d, want %d:\n%s", typed, got, want, a.text)
 			}
 			a.wants(t, "Withdrawn", "@ana", "/breakglass show BG-")
+			if most := strings.Contains(a.text, "You asked for more; 20 is the most"); most != (typed == "50" || typed == "999999") {
+				t.Errorf("history %s says that there is a most: %t:\n%s", typed, most, a.text)
+			}
 			if strings.Contains(typed, test) && strings.Contains(a.text, "helios-prod") {
 				t.Errorf("history %s lists another cell:\n%s", typed, a.text)
 			}

@@ -126,11 +126,8 @@ func (b *Bot) extend(ctx context.Context, in intent, words string) (reply, error
 	return b.extendBy(ctx, in, g, parts[1])
 }
 
-// The numbers of ended grants that history lists.
-const (
-	usualHistory = 10
-	mostHistory  = 50
-)
+// usualHistory is how many ended grants history lists where no number is said.
+const usualHistory = 10
 
 // history lists the grants that ended last.
 func (b *Bot) history(words string) (reply, error) {
@@ -145,13 +142,13 @@ func (b *Bot) history(words string) (reply, error) {
 		if err != nil || k < 1 {
 			return reply{}, grant.Refuse(grant.BadRequest, "%q is neither a cell nor a number. Nothing changed. Say `/breakglass history %s 20`; the cells are %s.", grant.Clean(w, 60), b.exampleCell(), b.cellNames())
 		}
-		n = min(k, mostHistory)
+		n = k
 	}
-	ended, err := b.o.Store.Ended(cell, n)
+	ended, err := b.o.Store.Ended(cell, min(n, view.MostHistory))
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{msg: view.History(cell, ended, time.Now().UTC())}, nil
+	return reply{msg: view.History(cell, ended, n)}, nil
 }
 
 func (b *Bot) cellNames() string {

@@ -534,7 +534,8 @@ func TestExtension_approvalFallsAway(t *testing.T) {
 			fall(s)
 			time.Sleep(2 * minute)
 			s.eva.presses("BG-1", more)
-			s.until("BG-1", "Open until", "could not be added", "may not approve any more")
+			s.until("BG-1", "Open until", "could not be added", "may not approve any more: @ben.")
+			s.once("could not be extended", "may not approve any more: @ben.")
 			if a, b := s.endsInAWS(); !a.Equal(old) || !b.Equal(old) {
 				t.Errorf("it ends at %s and %s in AWS, want %s", a, b, old)
 			}

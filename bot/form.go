@@ -63,8 +63,9 @@ func (b *Bot) shortcut(ctx context.Context, cb slack.InteractionCallback, ack fu
 
 // noForm is the answer where a form could not be opened.
 func (b *Bot) noForm(user grant.UserID, err error, instead string) reply {
-	b.log.Warn("a form could not be opened", "user", clip(string(user)), "err", redact(err))
-	return b.refusal("form", user, grant.Refuse(grant.CannotTell, "Slack did not open the form in time. Nothing changed. Try again, or say it in words: %s.", instead))
+	ref := reference()
+	b.log.Warn("a form could not be opened", "ref", ref, "user", clip(string(user)), "err", redact(err))
+	return reply{msg: view.Refused(fmt.Sprintf("Slack did not open the form in time. Nothing changed. Try again, or say it in words: %s.", instead), ref)}
 }
 
 // submitted handles a form that was sent in. What is wrong is shown on the field
@@ -93,7 +94,7 @@ func (b *Bot) submitted(ctx context.Context, env string, cb slack.InteractionCal
 	}
 	instead := "update"
 	if err != nil {
-		title, answer = "Not done", b.refusal("form", user, err)
+		title, answer = "Not done", b.refusal("form", in, err)
 		if refusal, ok := errors.AsType[*grant.Refusal](err); !ok || refusal.Code == grant.CannotTell {
 			instead = "push" // over the form, which can be sent in again
 		}
@@ -138,9 +139,8 @@ func period(typed map[string]string) string {
 
 // fill does what a form asks for.
 func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, typed map[string]string) (title string, r reply, err error) {
-	if typed["for"] == view.ChoiceOther && tidy(typed["for_other"]) == "" {
-		// Not the default: they wanted another one, and did not say which.
-		return "", reply{}, onPeriod(grant.Refuse(grant.BadRequest, "Duration: say how long, for example 90m, or choose one above."))
+	if err := onePeriod(typed); err != nil {
+		return "", reply{}, err
 	}
 	switch callback {
 	case view.CallbackGrant, view.CallbackEmergency:
@@ -190,6 +190,30 @@ func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, ty
 		b.log.Warn("a form that nobody made was sent in", "user", in.user, "form", clip(callback))
 		return "", reply{}, unknownCard()
 	}
+}
+
+// onePeriod refuses a form whose menu and line of text do not say one duration:
+// whoever typed one meant it, and whoever approves sees only one.
+func onePeriod(typed map[string]string) error {
+	chosen, words := typed[view.FieldFor], tidy(typed[view.FieldForOther])
+	switch {
+	case chosen == view.ChoiceOther && words == "":
+		// Not the default: they wanted another one, and did not say which.
+		return onPeriod(grant.Refuse(grant.BadRequest, "Duration: say how long, for example 90m, or choose one above."))
+	case chosen == view.ChoiceOther || chosen == "" || words == "":
+		return nil
+	}
+	a, errA := grant.ParseDuration(chosen)
+	b, errB := grant.ParseDuration(words)
+	if errA == nil && errB == nil && a == b {
+		return nil
+	}
+	if errA == nil {
+		chosen = grant.FormatDuration(a)
+	}
+	r := grant.Refuse(grant.BadRequest, "Duration: %s is chosen above, and %s is typed here. Choose Another duration above, or empty this.", grant.Clean(chosen, 20), grant.Clean(words, 20))
+	r.Fields = map[string]string{view.FieldForOther: r.Text}
+	return r
 }
 
 func badPeriod(err error) error {

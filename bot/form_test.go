@@ -148,6 +148,8 @@ func TestForm_errorsStandOnTheirFields(t *testing.T) {
 		"a negative duration":   {values{"for": "other", "for_other": "-4h"}, map[string]string{"for_other": "duration"}},
 		"another, and not said": {values{"for": "other"}, map[string]string{"for_other": "duration"}},
 		"another, and blank":    {values{"for": "other", "for_other": "  "}, map[string]string{"for_other": "duration"}},
+		"two durations":         {values{"for_other": "90m"}, map[string]string{"for_other": "4 h is chosen above, and 90m is typed here"}},
+		"a duration and words":  {values{"for_other": "soon"}, map[string]string{"for_other": "4 h is chosen above, and soon is typed here"}},
 		"everything": {
 			values{"arn": "*", "ticket": " ", "reason": " ", "for": "other", "for_other": "99h"},
 			map[string]string{"arn": "wildcard", "ticket": "ticket", "reason": "why", "for_other": "longer"},
@@ -174,7 +176,7 @@ func TestForm_errorsStandOnTheirFields(t *testing.T) {
 			}
 			s.live(0)
 			s.untouched()
-			wants(t, s.ana.submits(now, good(nil)), "BG-1 is requested")
+			wants(t, s.ana.submits(now, good(values{"for_other": ""})), "BG-1 is requested")
 			s.live(1)
 		})
 	}
@@ -890,4 +892,52 @@ func TestDeny_withAReason(t *testing.T) {
 		s.mia.says("show 1").wants(t, "Denied", "not in the freeze", "@eva")
 		s.untouched()
 	}, quiet)
+}
+
+// A duration that is typed beside another one that is chosen is never passed over,
+// in any form; where both say the same there is nothing to ask.
+func TestForm_durationTypedBesideTheMenu(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.ana.says("grant")
+		v := s.ana.modal()
+		s.ana.submits(v, good(values{"for": "4h", "for_other": "1h"}))
+		if now := s.ana.modal(); !strings.Contains(now.Errors["for_other"], "empty this") {
+			t.Errorf("the form says %v", now.Errors)
+		}
+		s.live(0)
+		wants(t, s.ana.submits(s.ana.modal(), good(values{"for": "4h", "for_other": "240m"})), "BG-1 is requested", "4 h")
+		s.until("BG-1", "Requested", "Checks:")
+
+		s.ben.chooses("BG-1", less)
+		s.ben.submits(s.ben.modal(less[:len("Approve for less")]), values{"for": "30m", "for_other": "2h"})
+		if now := s.ben.modal(); !strings.Contains(now.Errors["for_other"], "30 min is chosen above, and 2h is typed here") {
+			t.Errorf("the form says %v", now.Errors)
+		}
+		s.phase("BG-1", grant.Requested)
+		s.ben.submits(s.ben.modal(), values{"for": "other", "for_other": "2h"})
+		s.until("BG-1", "Open until")
+
+		s.ana.presses("BG-1", "Extend…")
+		s.ana.submits(s.ana.modal("Ask for more time"), values{"for": "1h", "for_other": "3h"})
+		if now := s.ana.modal(); !strings.Contains(now.Errors["for_other"], "1 h is chosen above, and 3h is typed here") {
+			t.Errorf("the form says %v", now.Errors)
+		}
+		if s.grant("BG-1").Extension != nil {
+			t.Error("more time was asked for")
+		}
+		wants(t, s.ana.submits(s.ana.modal(), values{"for": "1h", "for_other": ""}), "Asked for 1 h more")
+	}, quiet)
+}
+
+// So it is for emergencies, which nobody looks at before they open.
+func TestForm_emergencyDurationTypedBesideTheMenu(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.ana.says("emergency")
+		s.ana.submits(s.ana.modal(), good(values{"for": "4h", "for_other": "10m"}))
+		if now := s.ana.modal(); !strings.Contains(now.Errors["for_other"], "4 h is chosen above, and 10m is typed here") {
+			t.Errorf("the form says %v", now.Errors)
+		}
+		s.live(0)
+		s.untouched()
+	}, quiet, mayDeclare)
 }

@@ -155,20 +155,23 @@ const largestAck = 19_000
 // slash handles a slash command.
 func (b *Bot) slash(life, ctx context.Context, env string, cmd slack.SlashCommand, ack func(any), whisper func(reply)) {
 	user := grant.UserID(cmd.UserID)
+	in := intent{
+		keys: []string{"envelope/" + env, click("slash", cmd.TriggerID, cmd.UserID, cmd.Command, cmd.Text)},
+		user: user, ref: reference(), trigger: cmd.TriggerID,
+	}
 	if err := b.ours(cmd.APIAppID, cmd.TeamID, ""); err != nil {
 		b.log.Warn("a command that is not for us was refused", "user", clip(cmd.UserID), "team", clip(cmd.TeamID))
-		ack(b.refusal("command", user, err).payload())
+		ack(b.refusal("command", in, err).payload())
 		return
 	}
-	keys := []string{"envelope/" + env, click("slash", cmd.TriggerID, cmd.UserID, cmd.Command, cmd.Text)}
-	answer, err := b.command(ctx, intent{keys: keys, user: user, ref: reference(), trigger: cmd.TriggerID}, cmd.Text)
+	answer, err := b.command(ctx, in, cmd.Text)
 	if err != nil {
 		if lost, ok := errors.AsType[*uncommitted](err); ok {
 			// Not in the store: not acknowledged, and Slack tells the person.
 			b.log.Error("a command could not be stored", "ref", lost.ref, "user", user, "err", lost.cause)
 			return
 		}
-		answer = b.refusal("command", user, err)
+		answer = b.refusal("command", in, err)
 	}
 	if answer.modal != nil {
 		err := b.openForm(ctx, cmd.TriggerID, *answer.modal)
@@ -227,8 +230,9 @@ func (b *Bot) follow(life context.Context, rest func(context.Context) reply, whi
 // interaction handles a click.
 func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionCallback, ack func(any), whisper func(reply)) {
 	user := grant.UserID(cb.User.ID)
+	in := intent{keys: []string{"envelope/" + env}, user: user, ref: reference(), trigger: cb.TriggerID}
 	tell := func(err error) {
-		answer := b.refusal("click", user, err)
+		answer := b.refusal("click", in, err)
 		ack(nil)
 		whisper(answer)
 	}
@@ -259,10 +263,7 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 	if what == view.ActionMore {
 		what, value, _ = strings.Cut(action.SelectedOption.Value, " ")
 	}
-	in := intent{
-		keys: []string{"envelope/" + env, click("action", cb.TriggerID, cb.User.ID, what, value, action.ActionTs)},
-		user: user, ref: reference(), trigger: cb.TriggerID,
-	}
+	in.keys = append(in.keys, click("action", cb.TriggerID, cb.User.ID, what, value, action.ActionTs))
 	answer, err := b.press(ctx, in, what, value)
 	var lost *uncommitted
 	switch {
@@ -454,18 +455,39 @@ func (b *Bot) ours(app, team, userTeam string) error {
 
 // refusal turns an error into what the person sees: a refusal's own words, or a
 // reference that is also in the log.
-func (b *Bot) refusal(what string, user grant.UserID, err error) reply {
-	ref := reference()
+func (b *Bot) refusal(what string, in intent, err error) reply {
 	if r, ok := errors.AsType[*grant.Refusal](err); ok {
-		attrs := []any{"ref", ref, "what", what, "user", clip(string(user)), "code", string(r.Code)}
+		attrs := []any{"ref", in.ref, "what", what, "user", clip(string(in.user)), "code", string(r.Code)}
 		if u, ok := errors.AsType[*unsure](err); ok {
 			attrs = append(attrs, "err", redact(u.cause))
 		}
 		b.log.Info("refused", attrs...)
-		return reply{msg: view.Refused(r.Text, ref)}
+		b.remember(what, in, r.Code)
+		return reply{msg: view.Refused(r.Text, in.ref)}
 	}
-	b.log.Error("failed", "ref", ref, "what", what, "user", clip(string(user)), "err", redact(err))
-	return reply{msg: view.Failed(ref)}
+	b.log.Error("failed", "ref", in.ref, "what", what, "user", clip(string(in.user)), "err", redact(err))
+	return reply{msg: view.Failed(in.ref)}
+}
+
+// remember has the audit log hold that somebody tried what is not theirs to do, or
+// not now. Words that nobody understood are no attempt at anything.
+func (b *Bot) remember(what string, in intent, code grant.Code) {
+	switch code {
+	case grant.BadRequest, grant.NotFound, grant.UnknownCell, grant.AskFirst:
+		if what != "click" {
+			return
+		}
+	default:
+	}
+	// A form may be sent in again after a refusal: what tells one form from
+	// another, behind the first two keys, is not used up by it.
+	err := b.o.Store.Refused(store.Attempt{
+		Keys: in.keys[:min(len(in.keys), 2)], Actor: grant.Actor{Kind: grant.Person, User: grant.UserID(clip(string(in.user)))},
+		What: what, Code: code, Now: time.Now(), Ref: in.ref,
+	})
+	if err != nil {
+		b.log.Error("that somebody was refused could not be stored", "ref", in.ref, "err", err)
+	}
 }
 
 // whisperer answers somebody alone, after the acknowledgement. Where a

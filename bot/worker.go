@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -124,16 +123,21 @@ func (w *worker) run(ctx context.Context) error {
 		}
 	}
 	close(w.bot.posts.stopping)
+	w.leave(stop)
+	return nil
+}
+
+// leave gives what is in hand a moment to finish, and then stops it.
+func (w *worker) leave(stop context.CancelCauseFunc) {
 	done := make(chan struct{})
 	go func() { w.wg.Wait(); close(done) }()
 	select {
 	case <-done:
-		return nil
+		return
 	case <-time.After(grace):
 	}
 	stop(errStopping)
 	<-done
-	return nil
 }
 
 var errStopping = errors.New("breakglass is stopping")
@@ -369,7 +373,7 @@ func (w *worker) open(ctx context.Context, o store.Owed, g grant.Grant) error {
 	case stopped != nil:
 		return stopped
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return w.breakOff(ctx, g, err)
 	case errors.As(err, &trouble):
 	default:
 		trouble = &grant.Trouble{Kind: grant.Unknown, Step: grant.StepCheck, Text: "Something failed on our side while opening.", Remedy: "It is tried again by itself.", Cause: err}
@@ -383,6 +387,18 @@ func (w *worker) open(ctx context.Context, o store.Owed, g grant.Grant) error {
 	case grant.Again, grant.Unknown:
 	}
 	return w.commit(o, grant.OpenDelayed{Trouble: *trouble, Wait: jitter(grant.Backoff(g.OpenTries + 1))})
+}
+
+// breakOff leaves AWS work in the middle, because the program ends. It stays owed;
+// what was written so far belongs into the audit log all the same.
+func (w *worker) breakOff(ctx context.Context, g grant.Grant, err error) error {
+	if t, ok := errors.AsType[*grant.Trouble](err); ok && len(t.Writes) > 0 {
+		err := w.record(g.ID, store.Owed{}, grant.StepChanged{Step: t.Step, State: grant.Running, Writes: t.Writes})
+		if _, moot := errors.AsType[*grant.Moot](err); err != nil && !moot {
+			w.log.Error("what was written could not be stored", "grant", g.ID.String(), "err", err)
+		}
+	}
+	return ctx.Err()
 }
 
 // cuttable is a context that a close of the same grant cuts short.
@@ -442,7 +458,7 @@ func (w *worker) extend(ctx context.Context, o store.Owed, g grant.Grant) error 
 	case err == nil:
 		return w.commit(o, grant.ExtendDone{Access: access})
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return w.breakOff(ctx, g, err)
 	case errors.As(err, &trouble):
 	default:
 		trouble = &grant.Trouble{Kind: grant.Unknown, Step: grant.StepTrust, Text: "Something failed on our side while extending.", Remedy: "It is tried again by itself.", Cause: err}
@@ -470,13 +486,10 @@ func (w *worker) stillExtended(ctx context.Context, o store.Owed, g grant.Grant)
 			Remedy: "Nothing to do: it is tried again by itself.",
 		}})
 	case len(fallen) > 0:
-		names := make([]string, len(fallen))
-		for i, u := range fallen {
-			names[i] = "@" + string(u)
-		}
 		return true, w.commit(o, grant.ExtendFailed{Trouble: grant.Trouble{
 			Kind: grant.Changed, Step: grant.StepCheck,
-			Text:   "More time was approved by " + strings.Join(names, ", ") + ", who may not approve any more.",
+			Text:   "More time was approved by somebody who may not approve any more.",
+			Who:    fallen,
 			Remedy: "Ask for more time again, and have another approver approve it.",
 		}})
 	default:
@@ -646,10 +659,14 @@ func (w *worker) say(ctx context.Context, o store.Owed, g grant.Grant) error {
 	if o.Effect.Once {
 		return w.sayOnce(ctx, o, g, render)
 	}
-	if _, _, err := w.bot.posts.post(ctx, w.place(o, g), render); err != nil && !errors.Is(err, errNotWorth) {
+	at, _, err := w.bot.posts.post(ctx, w.place(o, g), render)
+	switch {
+	case err == nil:
+		return w.bot.o.Store.Said(o, at, time.Now())
+	case !errors.Is(err, errNotWorth):
 		return err
 	}
-	_, err := w.bot.o.Store.Settle(o)
+	_, err = w.bot.o.Store.Settle(o)
 	return err
 }
 
@@ -688,8 +705,19 @@ func (w *worker) sayOnce(ctx context.Context, o store.Owed, g grant.Grant, rende
 		}
 	}
 	for range 3 {
-		_, _, err := w.bot.posts.post(ctx, place{channel: g.Card.Channel, thread: g.Card.TS}, render)
-		if err == nil || errors.Is(err, errNotWorth) {
+		at, _, err := w.bot.posts.post(ctx, place{channel: g.Card.Channel, thread: g.Card.TS}, render)
+		switch {
+		case errors.Is(err, errNotWorth):
+			return nil
+		case err == nil:
+			for _, name := range append([]string{o.Effect.Arg}, more...) {
+				told := o
+				told.Effect.Arg = name
+				if err := w.bot.o.Store.Said(told, at, time.Now()); err != nil {
+					// It is not owed any more, so it is not said twice.
+					w.log.Error("that a reminder was given could not be stored", "grant", g.ID.String(), "reminder", name, "err", err)
+				}
+			}
 			return nil
 		}
 		limited, ok := errors.AsType[*slack.RateLimitedError](err)

@@ -39,8 +39,15 @@ type Entry struct {
 	Hash   string          `json:"hash,omitempty"`
 }
 
-// KindRefused is the kind of an entry that says that something was refused.
-const KindRefused grant.Kind = "refused"
+// Kinds of audit entries that are not about an event of a grant.
+const (
+	// KindRefused says that something was refused.
+	KindRefused grant.Kind = "refused"
+	// KindWrite is one call that changed something in AWS, or may have.
+	KindWrite grant.Kind = "aws_write"
+	// KindSaid is a message that was posted: a card, its thread, a reminder.
+	KindSaid grant.Kind = "said"
+)
 
 // Head is the end of the audit log. Whoever can write the file can rewrite all
 // of the log; a head that was noted elsewhere shows it.

@@ -125,6 +125,7 @@ func TestCommit_bookkeepingNeedsNoEntry(t *testing.T) {
 		}
 		n++
 	}
+	loud(grant.CardPosted{Card: grant.Card{Channel: "C1", TS: "1.2"}}, t0)
 	quiet(grant.CardPosted{Card: grant.Card{Channel: "C1", TS: "1.2"}}, t0)
 	quiet(grant.EndDue{}, t0)
 	quiet(grant.ReminderDue{Name: grant.RemindUndecided}, t0)

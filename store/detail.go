@@ -10,17 +10,19 @@ import (
 )
 
 // bookkeeping reports whether an event changed nothing that anyone would ask
-// about, and so needs no audit entry: where the card stands, a timer that came
-// early, a round of closing that found what the one before had found, a look at
-// an open grant that found nothing to tell.
+// about, and so needs no audit entry: a timer that came early, a round of closing
+// that found what the one before had found, a look at an open grant that found
+// nothing to tell.
 func bookkeeping(ev grant.Event, before, after grant.Grant, effects []grant.Effect) bool {
 	if before.Phase != after.Phase {
 		return false
 	}
 	same := func(a, b grant.Step) bool { return a.State == b.State && a.Note == b.Note }
 	switch e := ev.(type) {
-	case grant.CardPosted, grant.EndDue, grant.LapseDue:
+	case grant.EndDue, grant.LapseDue:
 		return true
+	case grant.CardPosted:
+		return before.Card == after.Card
 	case grant.ReminderDue:
 		return !slices.ContainsFunc(effects, func(e grant.Effect) bool { return e.Kind == grant.DoSay })
 	case grant.Watched:
@@ -117,6 +119,7 @@ type troubleDetail struct {
 	Kind grant.TroubleKind `json:"kind"`
 	Step string            `json:"step"`
 	Text string            `json:"text"`
+	Who  []grant.UserID    `json:"who,omitempty"`
 	Wait string            `json:"wait,omitempty"`
 }
 
@@ -278,7 +281,7 @@ func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
 		}
 		return raw(checkDetail{Findings: found})
 	case grant.StepChanged:
-		return raw(stepDetail(e))
+		return raw(stepDetail{Step: e.Step, State: e.State, Note: e.Note})
 	case grant.OpenDelayed:
 		return raw(trouble(e.Trouble, e.Wait))
 	case grant.OpenFailed:
@@ -325,13 +328,15 @@ func detail(ev grant.Event, before, after grant.Grant) json.RawMessage {
 		return raw(trouble(e.Trouble, 0))
 	case grant.Watched:
 		return raw(watched(before.Watch, after.Watch))
+	case grant.CardPosted:
+		return raw(saidDetail{Message: "card", Channel: e.Card.Channel, TS: e.Card.TS})
 	default:
 		return nil
 	}
 }
 
 func trouble(t grant.Trouble, wait time.Duration) troubleDetail {
-	d := troubleDetail{Kind: t.Kind, Step: t.Step, Text: t.Text}
+	d := troubleDetail{Kind: t.Kind, Step: t.Step, Text: t.Text, Who: t.Who}
 	if wait > 0 {
 		d.Wait = wait.String()
 	}

@@ -116,6 +116,10 @@ func (s *Store) Look(l Looked) error {
 			}
 		}
 		grants := tx.Bucket(bucketGrants)
+		// Nothing has ever been asked for here: the database is new, or the old one
+		// is lost. What stands in AWS then is not on its way in or out.
+		none, _ := grants.Cursor().First()
+		l.Survey.Sure = none == nil && before.At.IsZero()
 		limit := grants.Sequence() + farthestID
 		for _, t := range l.Survey.Trust {
 			if id := uint64(t.ID); id > grants.Sequence() && id <= limit {

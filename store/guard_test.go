@@ -148,11 +148,56 @@ func isRefusal(err error, code grant.Code) bool {
 	return ok && r.Code == code
 }
 
+// TestLook_firstOfAnEmptyStore: nothing of ours can be on its way in or out, so the
+// first look at each cell is enough. With a grant it is not, nor is a later look.
+func TestLook_firstOfAnEmptyStore(t *testing.T) {
+	told := func(s *Store, cell grant.CellName) int {
+		t.Helper()
+		g, err := s.Guard(cell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, x := range g.Strays {
+			if _, is := owed(t, s, 0, grant.DoStray, grant.StrayArg(cell, x.Token)); is && !x.Told.IsZero() {
+				n++
+			}
+		}
+		return n
+	}
+	s := newStore(t)
+	other := surveyed(theirs("Manual"))
+	other.RoleARN += "-2"
+	mustLook(t, s, prod, surveyed(ours(7), theirs("Manual")), t0)
+	mustLook(t, s, "other", other, t0)
+	if n, m := told(s, prod), told(s, "other"); n != 2 || m != 1 {
+		t.Errorf("%d and %d are told after the first looks, want 2 and 1", n, m)
+	}
+	if list := entries(t, s); len(list) != 3 {
+		t.Errorf("the log: %+v", list)
+	}
+	mustLook(t, s, prod, surveyed(ours(7), theirs("Manual"), theirs("Late")), t0.Add(time.Minute))
+	if n := told(s, prod); n != 2 {
+		t.Errorf("%d are told after a second look, want 2", n)
+	}
+	if g := mustRequest(t, s, t0); g.ID != 8 {
+		t.Errorf("the next grant is %s, want BG-8", g.ID)
+	}
+
+	s = newStore(t)
+	mustRequest(t, s, t0)
+	mustLook(t, s, prod, surveyed(ours(7)), t0)
+	if n := told(s, prod); n != 0 {
+		t.Errorf("%d are told after the first look of a store with a grant, want none", n)
+	}
+}
+
 func TestLook(t *testing.T) {
 	s := newStore(t)
 	if err := s.Patrol([]grant.CellName{prod}, t0); err != nil {
 		t.Fatal(err)
 	}
+	mustLook(t, s, prod, surveyed(), t0.Add(-time.Minute))
 	first, _ := owed(t, s, 0, grant.DoSurvey, string(prod))
 	ch := s.Changed()
 	mustLook(t, s, prod, surveyed(theirs("Manual")), t0)
@@ -751,7 +796,7 @@ func TestOpen_upgradesFrom2(t *testing.T) {
 		return out
 	}
 	want := index(s)
-	if role := "open\x00" + access(t0).RoleARN; want[uint64(open.ID)] != role || want[uint64(closing.ID)] != "closing\x00" || want[uint64(asked.ID)] != "requested\x00" {
+	if role := "open\x00" + access(t0).RoleARN; want[uint64(open.ID)] != role || want[uint64(closing.ID)] != "closing\x00" || want[uint64(asked.ID)] != "requested\x00U0ALICE" {
 		t.Errorf("the index holds %v", want)
 	}
 	if err := s.Close(); err != nil {

@@ -325,7 +325,9 @@ func (m *model) look(t *rapid.T, s *Store, cell grant.CellName, now time.Time, s
 			others = append(others, g)
 		}
 	}
-	after, effects := before.Survey(see, m.live(), others, token(&m.tokens), now)
+	sure := see
+	sure.Sure = len(m.grants) == 0 && before.At.IsZero()
+	after, effects := before.Survey(sure, m.live(), others, token(&m.tokens), now)
 	if err := s.Look(Looked{Cell: cell, Survey: see, Now: now, Settles: settles, Ref: "ref", Token: token(&tokens)}); err != nil {
 		t.Fatal(err)
 	}

@@ -130,13 +130,37 @@ func loadLive(tx *bbolt.Tx) ([]grant.Grant, error) {
 }
 
 // liveValue is what the index of live grants holds: the phase and, of one that is
-// open, its role, so that the others on a role are found without reading all.
+// open, its role, so that the others on a role are found without reading all; of one
+// that waits for a decision, whose it is.
 func liveValue(g grant.Grant) []byte {
 	v := append([]byte(g.Phase), 0)
-	if g.Phase == grant.Open && g.Access != nil {
+	switch {
+	case g.Phase == grant.Open && g.Access != nil:
 		v = append(v, strings.ToLower(g.Access.RoleARN)...)
+	case g.Phase == grant.Requested:
+		v = append(v, g.Requester...)
 	}
 	return v
+}
+
+// loadUndecided reads the requests of somebody that nobody has decided yet.
+func loadUndecided(tx *bbolt.Tx, of grant.UserID) ([]grant.Grant, error) {
+	bare := append([]byte(grant.Requested), 0) // as an older program wrote it, whosever it is
+	want := append(bytes.Clone(bare), of...)
+	var grants []grant.Grant
+	err := tx.Bucket(bucketLive).ForEach(func(k, v []byte) error {
+		if !bytes.Equal(v, want) && !bytes.Equal(v, bare) {
+			return nil
+		}
+		id, err := keyID(k)
+		if err != nil {
+			return err
+		}
+		g, err := mustLoad(tx, id)
+		grants = append(grants, g)
+		return err
+	})
+	return grants, err
 }
 
 // loadOpen reads the open grants on a role; "" means any.

@@ -69,6 +69,9 @@ var errNothing = errors.New("nothing to write")
 // and an audit entry are still written. A *[grant.Moot] settles the row and
 // writes nothing else. After any other error nothing has been written, and
 // nothing may be acknowledged.
+//
+// What an event says was changed in AWS gets audit entries of its own, ahead of the
+// event's and whatever the grant makes of it: it has happened.
 func (s *Store) Commit(c Change) (Result, error) {
 	if c.Event == nil || begins(c.Event) != (c.Grant == 0) {
 		return Result{}, fmt.Errorf("commit: a request or a removal, and nothing else, begins a new grant: got %T for grant %d", c.Event, c.Grant)
@@ -102,10 +105,13 @@ func (s *Store) Commit(c Change) (Result, error) {
 		if _, ok := errors.AsType[*grant.Moot](err); ok {
 			answer = err
 			done, err := settle(tx, c.Settles)
-			if err == nil && !done {
-				err = errNothing
+			if err == nil && !done && len(grant.Writes(c.Event)) == 0 {
+				return errNothing
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return appendWrites(tx, c)
 		}
 		refusal, refused := errors.AsType[*grant.Refusal](err)
 		if err != nil && !refused {
@@ -115,6 +121,9 @@ func (s *Store) Commit(c Change) (Result, error) {
 			return err
 		}
 		if _, err := settle(tx, c.Settles); err != nil {
+			return err
+		}
+		if err := appendWrites(tx, c); err != nil {
 			return err
 		}
 		if refused {
@@ -199,13 +208,48 @@ func decide(tx *bbolt.Tx, c Change) (g, next grant.Grant, effects []grant.Effect
 	if !found {
 		return g, g, nil, notFound(id)
 	}
-	next, effects, err = g.Apply(c.Event, c.Now)
-	return g, next, effects, err
+	if next, effects, err = g.Apply(c.Event, c.Now); err != nil {
+		return g, next, effects, err
+	}
+	if err := mayOpen(tx, c.Event, g); err != nil {
+		return g, g, nil, err
+	}
+	return g, next, effects, nil
+}
+
+// mayOpen holds an approval against what has become of the stray that the grant
+// would adopt.
+func mayOpen(tx *bbolt.Tx, ev grant.Event, g grant.Grant) error {
+	if _, ok := ev.(grant.Approve); !ok || g.Stray == "" {
+		return nil
+	}
+	guards, err := loadGuards(tx)
+	if err != nil {
+		return err
+	}
+	live, err := loadLive(tx)
+	if err != nil {
+		return err
+	}
+	ended, err := loadEndedSince(tx, g.RequestedAt)
+	if err != nil {
+		return err
+	}
+	return grant.StillThere(g, guards, append(live, ended...))
 }
 
 // mayBegin holds what is new against what is there already.
 func mayBegin(tx *bbolt.Tx, c Change) error {
-	r, _ := c.Event.(grant.Request)
+	r, asks := c.Event.(grant.Request)
+	if asks && !r.Emergency {
+		undecided, err := loadUndecided(tx, r.By.User)
+		if err != nil {
+			return err
+		}
+		if err := grant.TooManyUndecided(r, undecided); err != nil {
+			return err
+		}
+	}
 	if !r.Emergency && !grant.AnswersStray(c.Event) {
 		return nil // spares most requests the reading
 	}

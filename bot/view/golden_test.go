@@ -499,9 +499,10 @@ func TestHistory_golden(t *testing.T) {
 		g.ID = grant.ID(30 - i)
 		ended = append(ended, g)
 	}
-	golden(t, "history", History("", ended, start))
-	golden(t, "history_cell", History("helios-prod", ended[3:4], start))
-	golden(t, "history_empty", History("helios-prod", nil, start))
+	golden(t, "history", History("", ended, 10))
+	golden(t, "history_cell", History("helios-prod", ended[3:4], 10))
+	golden(t, "history_most", History("helios-prod", ended[3:4], 50))
+	golden(t, "history_empty", History("helios-prod", nil, 10))
 }
 
 func TestCheck_golden(t *testing.T) {

@@ -3,16 +3,18 @@ package view
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"breakglass/store/grant"
 )
 
+// MostHistory is how many grants [History] shows at most: so many fit into one
+// message, however long what is to be said of each.
+const MostHistory = 20
+
 // History is what ended last, on one cell or, where cell is empty, on all; the
-// newest first.
-func History(name grant.CellName, ended []grant.Grant, _ time.Time) Message {
-	const most = 20
-	p := &page{rest: "/breakglass show ID"}
+// newest first. asked is how many were asked for.
+func History(name grant.CellName, ended []grant.Grant, asked int) Message {
+	p := &page{rest: "/breakglass show ID", words: maxSum} // an answer, which is never edited
 	on := ""
 	if name != "" {
 		on = " on " + tidy(string(name), 60)
@@ -22,16 +24,17 @@ func History(name grant.CellName, ended []grant.Grant, _ time.Time) Message {
 		p.para(ln("What there is now: ", code("/breakglass status")))
 		return p.message()
 	}
+	ended = ended[:min(len(ended), MostHistory)]
 	what := fmt.Sprintf("The last %d that ended%s", len(ended), on)
 	if len(ended) == 1 {
 		what = "The last one that ended" + on
 	}
-	p.lead(ln(bold(what)))
-	for i, g := range ended {
-		if i == most {
-			p.para(ln(fmt.Sprintf("and %d more", len(ended)-i)))
-			break
-		}
+	lead := []line{ln(bold(what))}
+	if asked > MostHistory {
+		lead = append(lead, ln(fmt.Sprintf("You asked for more; %d is the most that fits here.", MostHistory)))
+	}
+	p.lead(lead...)
+	for _, g := range ended {
 		p.para(endedLines(g)...)
 	}
 	p.para(ln("The whole story of one: ", code(showCommand(ended[0]))))
@@ -41,7 +44,7 @@ func History(name grant.CellName, ended []grant.Grant, _ time.Time) Message {
 // endedLines is how a grant ended, in two short lines: what and when, then who
 // and why.
 func endedLines(g grant.Grant) []line {
-	first := ln(bold(g.ID.String()+" · "+cell(g)), " · ")
+	first := ln(bold(g.ID.String()+" · "+clip(cell(g), 32)), " · ")
 	at := g.DecidedAt
 	how := ln(bold(phaseName(g)))
 	by := line(nil)
@@ -49,7 +52,7 @@ func endedLines(g grant.Grant) []line {
 	case grant.Closed:
 		e := ending(g)
 		at = g.ClosedAt
-		by = why(e, 80)
+		by = why(e, 40)
 		switch {
 		case g.Removal:
 			how = ln(bold("Closed"), " · removed")
@@ -75,7 +78,12 @@ func endedLines(g grant.Grant) []line {
 		second = nil
 	}
 	if len(g.Approvals) > 0 {
-		second = append(second, ln(", approved by ", approvers(g.Approvals))...)
+		const most = 2
+		list := g.Approvals[:min(len(g.Approvals), most)]
+		second = append(second, ln(", approved by ", approvers(list))...)
+		if n := len(g.Approvals) - len(list); n > 0 {
+			second = append(second, say(fmt.Sprintf(" and %d more", n)))
+		}
 	}
 	if g.Emergency {
 		second = append(second, ln(", ", bold("emergency"))...)
@@ -90,7 +98,7 @@ func endedLines(g grant.Grant) []line {
 		second = append(second, by...)
 	}
 	if !g.Removal {
-		second = append(second, ln(" · ticket ", typed(g.Ticket, 40))...)
+		second = append(second, ln(" · ticket ", typed(g.Ticket, 20))...)
 	}
 	return []line{first, second}
 }

@@ -24,7 +24,7 @@ const (
 	FieldARN      = "arn"
 	FieldTicket   = "ticket"
 	FieldFor      = "for"       // a choice, whose value [grant.ParseDuration] reads, or ChoiceOther
-	FieldForOther = "for_other" // counts where ChoiceOther is chosen
+	FieldForOther = "for_other" // goes with ChoiceOther
 	FieldReason   = "reason"
 )
 
@@ -217,7 +217,7 @@ func FormErrors(fields map[string]string, other bool) map[string]string {
 	out := make(map[string]string, len(fields))
 	for name, text := range fields {
 		switch name {
-		case FieldCell, FieldARN, FieldTicket, FieldFor, FieldReason:
+		case FieldCell, FieldARN, FieldTicket, FieldFor, FieldForOther, FieldReason:
 		default:
 			continue
 		}

@@ -16,6 +16,9 @@ type page struct {
 	// sum and most are how many characters and blocks there may be; zero: as in a
 	// message.
 	sum, most int
+	// words is how long the top-level text may be; zero: as in a message that is
+	// edited.
+	words int
 	// broadcast says that it is worth showing in the channel, too.
 	broadcast bool
 	// others are the other grants that are live, for buttons that concern them.
@@ -205,7 +208,7 @@ func (p *page) text() string {
 	if len(labels) > 0 {
 		last = Cut("\nButtons: "+strings.Join(labels, ", ")+".", 500)
 	}
-	w := &narrow{left: maxText - units(last) - 1}
+	w := &narrow{left: max(p.words, maxText) - units(last) - 1}
 	for _, q := range p.parts {
 		if q.text != "" {
 			w.line()

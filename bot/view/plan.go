@@ -164,9 +164,17 @@ func (p *page) trouble(name string, t *grant.Trouble) {
 		return
 	}
 	p.para(
-		fact(name, typed(t.Text, 2*cardNote)),
+		troubleLine(name, t),
 		fact("What to do", typed(t.Remedy, 2*cardNote)),
 	)
+}
+
+// troubleLine is what is wrong, and with whom.
+func troubleLine(name string, t *grant.Trouble) line {
+	if len(t.Who) == 0 {
+		return fact(name, typed(t.Text, 2*cardNote))
+	}
+	return append(ln(bold(name+":"), " ", typed(strings.TrimSuffix(t.Text, "."), 2*cardNote), ": "), append(users(t.Who), say("."))...)
 }
 
 var stepNames = map[string]string{

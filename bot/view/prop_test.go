@@ -274,7 +274,7 @@ func every(g grant.Grant, others []grant.Grant, people People, now time.Time) []
 		{"revoking", Revoking([]grant.Grant{g}, 2, "C0APPROVALS")},
 		{"extend asked", ExtendAsked(g, "C0APPROVALS")},
 		{"emergency", Emergency(g, "C0APPROVALS")},
-		{"history", History(g.Cell, all, now)},
+		{"history", History(g.Cell, all, len(all))},
 		{"checking", Checking([]grant.CellName{g.Cell, "helios-prod"})},
 	}
 	if g.Report != nil {
@@ -908,7 +908,7 @@ func TestAnswers_size(t *testing.T) {
 	help, _ := Help("")
 	for name, m := range map[string]Message{
 		"status": Status(live, nil, start), "choose": Choose(live, start), "all": ConfirmAll(live, start), "help": help,
-		"show": Show(sceneNamed(t, "closed").g, start), "history": History("", live, start),
+		"show": Show(sceneNamed(t, "closed").g, start), "history": History("", live, 10),
 		"check": Check([]CellReport{{"a", *sceneNamed(t, "requested_blocked").g.Report}, {"b", *sceneNamed(t, "requested").g.Report}}, start),
 	} {
 		js, err := json.Marshal(map[string]any{"text": m.Text, "blocks": json.RawMessage(m.BlocksJSON())})

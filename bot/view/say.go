@@ -182,7 +182,7 @@ func (p *page) sayReplanned(_ string, g grant.Grant, people People) bool {
 	p.lead(
 		ln(people.mentions(g.Requester), user(g.Requester), " ", bold(g.ID.String()+" needs approval again."), " Nothing was opened."),
 	)
-	p.para(ln(bold("Why:"), " ", typed(g.OpenError.Text, 2*cardNote)))
+	p.para(troubleLine("Why", g.OpenError))
 	p.para(ln(bold("Next:"), " read the card above as it is now, then press Approve "+grant.FormatDuration(g.Duration)+" or Deny there."))
 	return true
 }
@@ -280,9 +280,10 @@ func (p *page) sayClosing(g grant.Grant) bool {
 
 // What may stand in a command that somebody pastes into a shell.
 var (
-	roleNamePattern = regexp.MustCompile(`^[A-Za-z0-9+=,.@_-]{1,64}$`)
-	regionPattern   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
-	accountPattern  = regexp.MustCompile(`^[0-9]{12}$`)
+	roleNamePattern  = regexp.MustCompile(`^[A-Za-z0-9+=,.@_-]{1,64}$`)
+	regionPattern    = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+	accountPattern   = regexp.MustCompile(`^[0-9]{12}$`)
+	principalPattern = regexp.MustCompile(`^[A-Za-z0-9+=,.@_:/-]{1,600}$`)
 )
 
 func (p *page) sayStuck(g grant.Grant, people People, now time.Time) bool {
@@ -326,6 +327,16 @@ func (p *page) sayStuck(g grant.Grant, people People, now time.Time) bool {
 	return true
 }
 
+// ByHand is the commands that end the grant's access as the closing would: the steps
+// that are failing, or all of them where none is.
+func ByHand(g grant.Grant) string {
+	stuck := map[string]bool{}
+	for _, s := range ending(g).Steps {
+		stuck[s.Name] = s.State == grant.Failing
+	}
+	return byHand(g, stuck)
+}
+
 // byHand is the commands that do the failing steps, or all of them where none
 // is known to fail. What is not surely harmless in a shell is left to the reader
 // as a word in capitals.
@@ -346,17 +357,24 @@ func byHand(g grant.Grant, stuck map[string]bool) string {
 	role = pick(role, roleNamePattern, "ROLE_NAME")
 	region := pick(g.Region, regionPattern, "REGION")
 	account := pick(string(g.Account), accountPattern, "of the cell")
+	goes := "the statement whose Sid is " + g.ID.Sid()
+	switch {
+	case g.Removal && g.Takes != 0:
+		goes = "the statement whose Sid is " + g.Takes.Sid()
+	case g.Removal:
+		goes = pick(string(g.Principal), principalPattern, "the principal that is named above") + " wherever it stands"
+	}
 	all := !stuck[grant.StepTrust] && !stuck[grant.StepCredentials] && !stuck[grant.StepSessions]
 
 	var b strings.Builder
 	fmt.Fprintf(&b, "# in account %s\n", account)
 	if all || stuck[grant.StepTrust] {
 		fmt.Fprintf(&b, `
-# Trust: take out the statement whose Sid is %[2]s
+# Trust: take out %[2]s
 aws iam get-role --role-name %[1]s --query Role.AssumeRolePolicyDocument --output json > trust.json
 # edit trust.json; if no other statement is left, set its DateLessThan to 2000-01-01T00:00:00Z instead
 aws iam update-assume-role-policy --role-name %[1]s --policy-document file://trust.json
-`, role, g.ID.Sid())
+`, role, goes)
 	}
 	if all || stuck[grant.StepCredentials] {
 		fmt.Fprintf(&b, `

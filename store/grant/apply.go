@@ -379,10 +379,10 @@ func (g *Grant) unapproved(users []UserID, now time.Time) []Effect {
 	if len(kept) == len(g.Approvals) {
 		return nil
 	}
-	names := make([]string, 0, len(users))
+	var fallen []UserID
 	for _, a := range g.Approvals {
 		if slices.Contains(users, a.By) {
-			names = append(names, "@"+string(a.By))
+			fallen = append(fallen, a.By)
 		}
 	}
 	if len(kept) >= max(g.Terms.Approvals, 1) {
@@ -391,7 +391,8 @@ func (g *Grant) unapproved(users []UserID, now time.Time) []Effect {
 	}
 	return g.askAgain(Trouble{
 		Kind: Changed, Step: StepCheck,
-		Text:   "It was approved by " + strings.Join(names, ", ") + ", who may not approve any more.",
+		Text:   "It was approved by somebody who may not approve any more.",
+		Who:    fallen,
 		Remedy: "Another approver has to look at the card and approve it.",
 	}, kept, "somebody who approved it may not approve any more", now)
 }
@@ -618,6 +619,7 @@ func (g *Grant) stepChanged(e StepChanged, now time.Time) []Effect {
 
 func (g *Grant) openDone(e OpenDone, now time.Time) []Effect {
 	a := e.Access
+	a.Writes = nil // the audit log's
 	g.Touched = true
 	g.Access = &a
 	switch {

@@ -118,6 +118,8 @@ type StepChanged struct {
 	Step  string
 	State StepState
 	Note  string
+	// Writes are what it changed in AWS.
+	Writes []Write
 }
 
 // OpenDelayed says that an attempt at opening failed in a way that time may

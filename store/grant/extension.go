@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// mostDenied is how many times more time may be asked for in vain: each question
+// calls the approvers, and stands in a story that has no room for ever more of them.
+const mostDenied = 10
+
 // Extension is more time that somebody asks for: a new decision about a grant
 // that is open. At most one is asked for at a time.
 type Extension struct {
@@ -118,6 +122,8 @@ func (g *Grant) extend(e Extend, now time.Time) ([]Effect, error) {
 		return nil, Refuse(WrongPhase, "@%s has asked for %s more for %s already, and approvers decide on its card. Nothing changed. Ask again after that.", g.Extension.By, FormatDuration(g.Extension.For), g.ID)
 	case g.Extension.Doing():
 		return nil, Refuse(WrongPhase, "%s is being extended until %s just now. Nothing changed. Ask again in a minute.", g.ID, g.Extension.Until.Format("15:04 UTC"))
+	case g.ExtensionsDenied >= mostDenied:
+		return nil, Refuse(RateLimited, "More time for %s was asked for %d times and then denied or taken back, and that is the most. Nothing changed. It ends as it stands; for longer access, request it: `/breakglass grant`.", g.ID, g.ExtensionsDenied)
 	case e.For < time.Second:
 		return nil, Refuse(BadRequest, "The shortest extension is 1 s. Nothing changed.")
 	}
@@ -190,6 +196,7 @@ func (g *Grant) denyExtension(e DenyExtension, now time.Time) ([]Effect, error) 
 		return nil, err
 	}
 	x.DecidedAt, x.DeniedBy = now, e.By.User
+	g.ExtensionsDenied++
 	g.tell(now, e.By, "denied more time")
 	return []Effect{
 		card(now),
@@ -200,6 +207,7 @@ func (g *Grant) denyExtension(e DenyExtension, now time.Time) ([]Effect, error) 
 
 func (g *Grant) extendDone(e ExtendDone, now time.Time) []Effect {
 	x, a := g.Extension, e.Access
+	a.Writes = nil // the audit log's
 	switch {
 	case !x.Doing() && !a.End.After(g.End):
 		return nil // it is known

@@ -94,8 +94,10 @@ type Grant struct {
 	// Extension is what is asked for now, and Extensions what was carried out.
 	Extension  *Extension `json:"extension,omitempty"`
 	Extensions []Extended `json:"extensions,omitempty"`
-	// ExtensionsAsked counts them.
-	ExtensionsAsked int `json:"extensions_asked,omitempty"`
+	// ExtensionsAsked counts them, and ExtensionsDenied those that were denied or
+	// taken back.
+	ExtensionsAsked  int `json:"extensions_asked,omitempty"`
+	ExtensionsDenied int `json:"extensions_denied,omitempty"`
 
 	// AskedAt is when it was put to the approvers again, because the plan had
 	// changed; zero: never.

@@ -31,6 +31,9 @@ type Survey struct {
 	// Trust is every trust that is ours or that names one of SingleStore's
 	// accounts, whether a grant explains it or not.
 	Trust []Trust `json:"trust,omitempty"`
+	// Sure says that nothing of ours can be opening or closing there, so that one
+	// look is enough: the store says so at the first look with an empty database.
+	Sure bool `json:"-"`
 	// Trouble says why the role could not be looked at, and then the rest is
 	// empty. Of kind Refused it is told; anything else may pass by itself.
 	Trouble *Trouble `json:"trouble,omitempty"`
@@ -93,7 +96,8 @@ func ParseStrayArg(arg string) (cell CellName, what string, ok bool) {
 }
 
 // Survey takes in a look at the cell's role: each stray is told once, when two
-// looks have found it, and again only when it was gone in between. live are the
+// looks have found it (one, where that is [Survey.Sure]), and again only when it
+// was gone in between. live are the
 // grants that have not ended, as they are now; others what is remembered of the
 // other cells, which may share the role; token makes a fresh opaque id. What is
 // owed is owed for no grant.
@@ -141,8 +145,14 @@ func (g Guard) Survey(s Survey, live []Grant, others []Guard, token func() strin
 		case i < 0 && g.standing() >= mostStrays:
 			beyond++
 		case i < 0:
-			g.Strays = append(g.Strays, Stray{Trust: t, Token: token(), RoleARN: s.RoleARN, RoleName: s.RoleName, Seen: now})
-			sooner(now.Add(SurveyAgain))
+			x := Stray{Trust: t, Token: token(), RoleARN: s.RoleARN, RoleName: s.RoleName, Seen: now}
+			if s.Sure {
+				x.Told = now
+				effects = append(effects, g.strayMessage(x, now))
+			} else {
+				sooner(now.Add(SurveyAgain))
+			}
+			g.Strays = append(g.Strays, x)
 		default:
 			x := &g.Strays[i]
 			changed := !x.End.Equal(t.End)
@@ -166,7 +176,6 @@ func (g Guard) Survey(s Survey, live []Grant, others []Guard, token func() strin
 			}
 		}
 	}
-	g.Beyond = beyond
 	kept := g.Strays[:0]
 	for _, x := range g.Strays {
 		switch {
@@ -182,6 +191,12 @@ func (g Guard) Survey(s Survey, live []Grant, others []Guard, token func() strin
 		kept = append(kept, x)
 	}
 	g.Strays = forgetful(kept)
+	if g.Beyond != beyond {
+		g.Beyond = beyond
+		if x, ok := g.spokesman(); ok {
+			effects = append(effects, g.strayMessage(x, now))
+		}
+	}
 	return g, append(effects, next)
 }
 
@@ -238,6 +253,25 @@ func (g Guard) standing() int {
 		}
 	}
 	return n
+}
+
+// spokesman is the stray in whose message stands how many there are beyond those
+// that are followed one by one: the last that people were told of.
+func (g Guard) spokesman() (Stray, bool) {
+	for _, x := range slices.Backward(g.Strays) {
+		if x.Gone.IsZero() && !x.Told.IsZero() {
+			return x, true
+		}
+	}
+	return Stray{}, false
+}
+
+// Unlisted is how many strays beyond its own the message of that stray must tell of.
+func (g Guard) Unlisted(token string) int {
+	if x, ok := g.spokesman(); ok && x.Token == token {
+		return g.Beyond
+	}
+	return 0
 }
 
 func (g Guard) strayMessage(x Stray, now time.Time) Effect {
@@ -481,6 +515,34 @@ func Alone(ev Event, live []Grant) error {
 		return Refuse(WrongPhase, "%s deals with that already, since %s: %s pressed first. Nothing changed. `/breakglass show %s` tells how far it is.", l.ID, l.RequestedAt.Format("15:04 UTC"), l.starter(), l.ID)
 	}
 	return nil
+}
+
+// StillThere refuses the approval of a grant whose stray has gone: to open access
+// that nobody has any more is another decision than to put an end to access that
+// somebody has. It is for the moment at which the event is committed. guards are what
+// is remembered of the cells; others are the grants that have not ended, and those
+// that have since the grant was asked for.
+func StillThere(g Grant, guards []Guard, others []Grant) error {
+	if g.Stray == "" || g.Removal {
+		return nil
+	}
+	gone := func(how string) error {
+		return Refuse(WrongPhase, "The trust that %s was to adopt is not there any more: %s. Nothing was opened, and nothing changed. Deny %s; for new access there is `/breakglass grant`.", g.ID, how, g.ID)
+	}
+	for _, o := range others {
+		if o.Removal && o.Stray == g.Stray {
+			return gone(fmt.Sprintf("%s had it removed, as %s", o.starter(), o.ID))
+		}
+	}
+	for _, guard := range guards {
+		switch x, ok := guard.Stray(g.Stray); {
+		case ok && x.Gone.IsZero():
+			return nil
+		case ok:
+			return gone(fmt.Sprintf("it has gone from %s since %s", x.RoleName, x.Gone.Format("2006-01-02 15:04 UTC")))
+		}
+	}
+	return gone("it is not remembered")
 }
 
 // starter names who began the grant, for people.

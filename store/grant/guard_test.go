@@ -29,6 +29,13 @@ func surveyed(list ...grant.Trust) grant.Survey {
 	return grant.Survey{RoleARN: roleARN, RoleName: "ssm-access-from-other-accounts", Trust: list}
 }
 
+// sure is a look that needs no second one.
+func sure(list ...grant.Trust) grant.Survey {
+	s := surveyed(list...)
+	s.Sure = true
+	return s
+}
+
 func unseen(kind grant.TroubleKind, text string) grant.Survey {
 	return grant.Survey{Trouble: &grant.Trouble{Kind: kind, Step: grant.StepCheck, Text: text, Cause: errors.New("secret")}}
 }
@@ -91,6 +98,11 @@ func TestSurvey(t *testing.T) {
 			{0, surveyed(ours(3)), nil, nil, again},
 			{min - 1, surveyed(ours(3)), nil, nil, 1},
 			{min, surveyed(ours(3)), nil, told("s1"), every},
+		},
+		"told at once, where nothing of ours can be opening or closing": {
+			{0, sure(ours(3), theirs("")), nil, told("s1", "s2"), every},
+			{5 * min, surveyed(ours(3), theirs("")), nil, nil, every},
+			{10 * min, surveyed(theirs("")), nil, told("s1"), every},
 		},
 		"only passing": {
 			{0, surveyed(ours(3)), nil, nil, again},

@@ -59,9 +59,14 @@ type Trouble struct {
 	Text string `json:"text"`
 	// Remedy says for people what to do next.
 	Remedy string `json:"remedy"`
+	// Who are the people that Text speaks of. It reads on without their names, which
+	// only the edge can make.
+	Who []UserID `json:"who,omitempty"`
 	// Cause is the error for the log; it is never shown to people and never
 	// stored.
 	Cause error `json:"-"`
+	// Writes are what was changed in AWS all the same; the audit log has them.
+	Writes []Write `json:"-"`
 }
 
 // TroubleKind says what to do about a Trouble.

@@ -99,6 +99,8 @@ type Access struct {
 	Statement   string    `json:"statement"`
 	TrustBefore string    `json:"trust_before"` // SHA-256 of the document, hex
 	TrustAfter  string    `json:"trust_after"`
+
+	Writes []Write `json:"-"` // what was changed for it; the audit log has them
 }
 
 // Session is one Session Manager session of the role.
@@ -135,4 +137,6 @@ type Round struct {
 	// StillTrusted names other grants that keep the same principal trusted;
 	// then credentials and sessions are theirs and stay.
 	StillTrusted []ID `json:"still_trusted,omitempty"`
+
+	Writes []Write `json:"-"` // what was changed in this round; the audit log has them
 }
