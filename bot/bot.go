@@ -278,6 +278,7 @@ func (b *Bot) introduce(ctx context.Context) error {
 			b.team = who.TeamID
 			b.mu.Unlock()
 			b.people.home(who.TeamID)
+			b.posts.weAre(who)
 			if err := b.channelIsOurs(ctx); err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"breakglass/bot/view"
 	"breakglass/store/grant"
@@ -17,7 +18,9 @@ import (
 // command does one slash command and answers what the person sees. The text is
 // what was typed behind /breakglass.
 func (b *Bot) command(ctx context.Context, in intent, text string) (reply, error) {
-	verb, rest, _ := strings.Cut(tidy(text), " ")
+	text = strings.TrimSpace(unescape(text))
+	verb, rest, _ := strings.Cut(plain(text), " ")
+	typed := behind(text, rest)
 	rest = strings.TrimSpace(rest)
 	switch strings.ToLower(verb) {
 	case "", "status":
@@ -39,9 +42,9 @@ func (b *Bot) command(ctx context.Context, in intent, text string) (reply, error
 		}
 		return reply{msg: msg}, nil
 	case "grant":
-		return b.request(ctx, in, rest, false)
+		return b.request(ctx, in, typed, false)
 	case "emergency":
-		return b.request(ctx, in, rest, true)
+		return b.request(ctx, in, typed, true)
 	case "extend":
 		return b.extend(ctx, in, rest)
 	case "history":
@@ -75,7 +78,7 @@ func (b *Bot) named(word, verb string) (grant.Grant, error) {
 	return b.o.Store.Grant(id)
 }
 
-// request makes a request from key=value words.
+// request makes a request from key=value words, as they were typed.
 func (b *Bot) request(ctx context.Context, in intent, words string, emergency bool) (reply, error) {
 	if emergency {
 		// Whoever may not learns that before they fill in a form.
@@ -87,7 +90,7 @@ func (b *Bot) request(ctx context.Context, in intent, words string, emergency bo
 			return reply{}, err
 		}
 	}
-	if words == "" {
+	if strings.TrimSpace(words) == "" {
 		verb := "grant"
 		if emergency {
 			verb = "emergency"
@@ -239,12 +242,10 @@ func (b *Bot) revoke(ctx context.Context, in intent, what string) (reply, error)
 		if len(there) == 0 {
 			return reply{}, grant.Refuse(grant.WrongPhase, "Nothing is open on %s. Nothing changed. `/breakglass status` shows what there is.", what)
 		}
-		for _, g := range there {
-			if ask, err := b.wouldCut(g, there...); err != nil {
-				return reply{}, err
-			} else if ask != nil {
-				return *ask, nil
-			}
+		if ask, err := b.wouldCut(there...); err != nil {
+			return reply{}, err
+		} else if ask != nil {
+			return *ask, nil
 		}
 		return b.revokeThese(ctx, in, there)
 	}
@@ -272,35 +273,45 @@ func (b *Bot) status(live []grant.Grant) (reply, error) {
 	return reply{msg: view.Status(live, guards, time.Now().UTC())}, nil
 }
 
-// wouldCut answers a question where revoking a grant would end live shells of
-// others than those that are revoked with it, too; nil where it would not. It is for
-// people who have not been told.
-func (b *Bot) wouldCut(g grant.Grant, too ...grant.Grant) (*reply, error) {
-	if g.Phase != grant.Open && g.Phase != grant.Opening {
-		return nil, nil
-	}
+// wouldCut answers a question where revoking these grants would end live shells of
+// others, too; nil where it would not. It is for people who have not been told.
+func (b *Bot) wouldCut(these ...grant.Grant) (*reply, error) {
 	live, err := b.o.Store.Live()
 	if err != nil {
 		return nil, err
 	}
-	cut := slices.DeleteFunc(g.Cuts(live), func(o grant.Grant) bool {
-		return slices.ContainsFunc(too, func(x grant.Grant) bool { return x.ID == o.ID })
-	})
+	var cut []grant.Grant
+	has := func(list []grant.Grant, id grant.ID) bool {
+		return slices.ContainsFunc(list, func(x grant.Grant) bool { return x.ID == id })
+	}
+	// Those that end together keep nothing open for each other.
+	rest := slices.DeleteFunc(live, func(o grant.Grant) bool { return has(these, o.ID) })
+	for _, g := range these {
+		if g.Phase != grant.Open && g.Phase != grant.Opening {
+			continue
+		}
+		for _, o := range g.Cuts(rest) {
+			if !has(cut, o.ID) {
+				cut = append(cut, o)
+			}
+		}
+	}
 	if !slices.ContainsFunc(cut, func(o grant.Grant) bool { n, _ := o.Watch.Count(); return n > 0 }) {
 		return nil, nil
 	}
-	return &reply{msg: view.ConfirmRevoke(g, cut, time.Now().UTC())}, nil
+	return &reply{msg: view.ConfirmRevoke(these, cut, time.Now().UTC())}, nil
 }
 
-// revokeAll is the second half of `revoke all`, after the question.
-func (b *Bot) revokeAll(ctx context.Context, in intent) (reply, error) {
+// revokeAll is the second half of `revoke all`, after the question, and of `revoke
+// CELL` where cell is not empty.
+func (b *Bot) revokeAll(ctx context.Context, in intent, cell grant.CellName) (reply, error) {
 	live, err := b.o.Store.Live()
 	if err != nil {
 		return reply{}, err
 	}
 	var open []grant.Grant
 	for _, g := range live {
-		if g.Phase == grant.Opening || g.Phase == grant.Open {
+		if (g.Phase == grant.Opening || g.Phase == grant.Open) && (cell == "" || g.Cell == cell) {
 			open = append(open, g)
 		}
 	}
@@ -366,26 +377,51 @@ func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) 
 	return reply{msg: view.Revoking(done, len(refused), b.o.Channel)}, nil
 }
 
-// tidy undoes what keyboards and Slack do to typed commands: entities, smart
-// quotes, dashes, spaces that do not break (docs.slack.dev, "Formatting
-// message text": only &, < and > are escaped, & last to be undone).
-func tidy(s string) string {
-	s = strings.NewReplacer(
-		"&lt;", "<", "&gt;", ">",
-		"\u00a0", " ", "\u202f", " ", "\u2009", " ", "\t", " ", "\r", " ", "\n", " ",
-		"“", `"`, "”", `"`, "„", `"`, "‘", "'", "’", "'",
-		"\u2010", "-", "\u2011", "-", "–", "-", "—", "-", "\u2212", "-",
-	).Replace(s)
-	return strings.TrimSpace(strings.ReplaceAll(s, "&amp;", "&"))
+// tidy undoes what keyboards and Slack do to typed commands.
+func tidy(s string) string { return strings.TrimSpace(plain(unescape(s))) }
+
+// unescape undoes what Slack does to typed text (docs.slack.dev, "Formatting message
+// text": only &, < and > are escaped, & last to be undone).
+func unescape(s string) string {
+	return strings.ReplaceAll(strings.NewReplacer("&lt;", "<", "&gt;", ">").Replace(s), "&amp;", "&")
+}
+
+// plain undoes what keyboards do to words: smart quotes, dashes, spaces that do not
+// break. Each character stands for one.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '\u00a0', '\u202f', '\u2009', '\t', '\r', '\n':
+			return ' '
+		case '“', '”', '„':
+			return '"'
+		case '‘', '’':
+			return '\''
+		case '\u2010', '\u2011', '–', '—', '\u2212':
+			return '-'
+		default:
+			return r
+		}
+	}, s)
+}
+
+// behind is the end of a text as it was typed, that reads rest in plain words.
+func behind(typed, rest string) string {
+	for n := utf8.RuneCountInString(typed) - utf8.RuneCountInString(rest); n > 0; n-- {
+		_, size := utf8.DecodeRuneInString(typed)
+		typed = typed[size:]
+	}
+	return typed
 }
 
 // parseAsk reads key=value words; reason takes the rest of the line, so nothing
-// in it is ever taken for another key.
+// in it is ever taken for another key, and not a character of it is changed.
 func parseAsk(words string) (grant.Ask, error) {
 	var ask grant.Ask
 	fields := map[string]*string{"cell": &ask.Cell, "arn": &ask.ARN, "ticket": &ask.Ticket, "for": &ask.For, "reason": &ask.Reason}
 	seen := map[string]bool{}
-	for rest := strings.TrimSpace(words); rest != ""; rest = strings.TrimSpace(rest) {
+	words = strings.TrimSpace(words)
+	for rest := strings.TrimSpace(plain(words)); rest != ""; rest = strings.TrimSpace(rest) {
 		word, after, _ := strings.Cut(rest, " ")
 		typed, _, ok := strings.Cut(word, "=")
 		key := strings.ToLower(typed)
@@ -399,7 +435,7 @@ func parseAsk(words string) (grant.Ask, error) {
 		seen[key] = true
 		value := rest[len(typed)+1:] // lower case may have another length
 		if key == "reason" {
-			*field = unquote(value)
+			*field = unquote(behind(words, value))
 			return ask, nil
 		}
 		if len(value) > 0 && (value[0] == '"' || value[0] == '\'') {
@@ -414,13 +450,22 @@ func parseAsk(words string) (grant.Ask, error) {
 	return ask, nil
 }
 
+// bare takes off the quotes around a whole text, of whatever kind. Of “these” words
+// and “those” the first and the last are no pair.
+func bare(s string) string {
+	s = strings.TrimSpace(s)
+	r, p := []rune(s), []rune(plain(s))
+	n := len(p)
+	if n < 2 || p[0] != p[n-1] || (p[0] != '"' && p[0] != '\'') || r[0] != p[0] && slices.Contains(p[1:n-1], p[0]) {
+		return s
+	}
+	return string(r[1 : n-1])
+}
+
 // unquote takes off quotes around a value, and the angle brackets that Slack
 // puts around what it takes for a link: <text|text>.
 func unquote(s string) string {
-	s = strings.TrimSpace(s)
-	if len(s) >= 2 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0] {
-		s = s[1 : len(s)-1]
-	}
+	s = bare(s)
 	if strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">") && strings.Count(s, "<") == 1 {
 		inner := s[1 : len(s)-1]
 		if link, label, ok := strings.Cut(inner, "|"); ok {

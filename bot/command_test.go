@@ -101,6 +101,9 @@ func TestCommand_goodAsk(t *testing.T) {
 		"capitals":              {"GRANT Cell=helios-prod ARN=" + vendor + " Ticket=48213 FOR=4h Reason=stuck", "48213", "stuck"},
 		"reason takes the rest": {"grant cell=helios-prod ticket=48213 for=4h arn=" + vendor + " reason=the arn=arn:aws:iam::999999999999:role/x is wrong, cell=helios-test for=99h reason=none", "48213", "the arn=arn:aws:iam::999999999999:role/x is wrong, cell=helios-test for=99h reason=none"},
 		"many spaces":           {"  grant   cell=helios-prod    arn=" + vendor + "  ticket=48213   for=4h    reason=  stuck  ", "48213", "stuck"},
+		"a reason's own text":   {"grant cell=helios–prod arn=" + vendor + " ticket=48213 for=4h reason=“stuck” — the node’s pool, 3–5 pods − see “runbook”", "48213", "“stuck” — the node’s pool, 3–5 pods − see “runbook”"},
+		"a reason in quotes":    {"grant cell=helios-prod arn=" + vendor + " ticket=48213 for=4h reason=“stuck — the node’s pool”", "48213", "stuck — the node’s pool"},
+		"a reason with markup":  {"grant cell=helios-prod arn=" + vendor + " ticket=48213 for=4h reason=&lt;!channel&gt; — \u202eevil\u200b `x` a\u00a0b", "48213", "<!channel> — evil `x` a b"},
 		"default duration":      {"grant cell=helios-prod arn=" + vendor + " ticket=48213 reason=stuck", "48213", "stuck"},
 	} {
 		beside(t, name, func(t *testing.T, s *stage) {

@@ -181,8 +181,20 @@ func TestEnvelope_diskFullWhileOpen(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {
 		s.opens(strings.Replace(askProd, "for=4h", "for=30m", 1))
 		end := s.grant("BG-1").End
+		key, err := s.assume(s.cell, vendor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.shell(s.cell, "us-east-1", key); err != nil {
+			t.Fatal(err)
+		}
 		free := diskFull(t, s.path)
 		calls := len(s.world.Calls())
+		time.Sleep(time.Until(end.Add(time.Minute)))
+		s.shut(s.cell) // the shell, too, though nothing of it can be stored
+		if p := s.grant("BG-1").Phase; p != grant.Open {
+			t.Errorf("BG-1 is %s, though the disk takes nothing in", p)
+		}
 		time.Sleep(time.Until(end.Add(time.Hour)))
 		if n := len(s.world.Calls()) - calls; n > 10_000 {
 			t.Errorf("%d AWS calls in an hour and a half with a full disk: a hot loop", n)
@@ -409,8 +421,8 @@ func TestEnvelope_largeAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, s *stage) {
-				for range 26 {
-					s.ana.says("grant cell=helios-prod arn=" + vendor + " ticket=" + strings.Repeat("9", 100) + " for=4h reason=" + reason)
+				for n := range 26 {
+					[]person{s.ana, s.eva, s.mia}[n%3].says("grant cell=helios-prod arn=" + vendor + " ticket=" + strings.Repeat("9", 100) + " for=4h reason=" + reason)
 					time.Sleep(5 * time.Second)
 				}
 				s.ana.says("status").wants(t, "26 waiting", "BG-1 ", "BG-12 ")

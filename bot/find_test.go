@@ -1,6 +1,7 @@
 package bot_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -338,8 +339,8 @@ func TestFind_nothingTwiceInACrowd(t *testing.T) {
 		beside(t, fmt.Sprint(n), func(t *testing.T, s *stage) {
 			const many = 30
 			s.slack.SetRateLimits(slacksim.RateLimits{Off: true})
-			for range many {
-				s.ana.says(askProd)
+			for n := range many {
+				[]person{s.ana, s.eva, s.rob}[n%3].says(askProd)
 			}
 			time.Sleep(2 * minute)
 			for n := range many {
@@ -355,5 +356,35 @@ func TestFind_nothingTwiceInACrowd(t *testing.T) {
 				}
 			}
 		}, quiet)
+	}
+}
+
+// Another app in the channel has read what our messages are called, and writes one
+// of the same name: it is not taken for ours, and the card is posted.
+func TestFind_messageOfAnotherApp(t *testing.T) {
+	for _, how := range []string{"another bot", "a person"} {
+		beside(t, how, func(t *testing.T, s *stage) {
+			forged := map[string]any{"type": "message", "user": "U0EVILBOT", "bot_id": "B0EVIL", "app_id": "A0EVIL", "text": "BG-1 · Closed", "ts": "1795424400.000100"}
+			if how == "a person" {
+				forged = map[string]any{"type": "message", "user": mia, "text": "BG-1 · Closed", "ts": "1795424400.000100"}
+			}
+			s.slack.Inject(slacksim.Fault{Method: "conversations.history", Answer: func(w http.ResponseWriter, _ *http.Request) (int, string) {
+				forged["metadata"] = map[string]any{"event_type": "breakglass_message", "event_payload": map[string]any{"name": s.grant("BG-1").Token + "/card/"}}
+				w.Header().Set("Content-Type", "application/json")
+				_ = json.NewEncoder(w).Encode(map[string]any{"ok": true, "messages": []any{forged}, "has_more": false})
+				return http.StatusOK, ""
+			}})
+			s.slack.Inject(slacksim.Fault{Method: "chat.postMessage", Times: 1, Answer: slacksim.Drop()})
+			s.ana.says(askProd)
+			s.until("BG-1", "Requested", "Checks:")
+			if n := len(s.slack.Calls("conversations.history")); n == 0 {
+				t.Error("nothing was looked for, so the test shows nothing")
+			}
+			if ts := s.grant("BG-1").Card.TS; ts == forged["ts"] || len(s.cards("BG-1")) != 1 {
+				t.Errorf("the card is taken to stand at %s", ts)
+			}
+			s.ben.presses("BG-1", "Approve")
+			s.until("BG-1", "Open until")
+		}, quiet, readsHistory)
 	}
 }

@@ -420,10 +420,10 @@ func TestHome_hostileText(t *testing.T) {
 		s.ben.looks("Nothing")
 		evil := "<!channel> `x` *b* <https://evil.example|click> &lt;!here&gt; \u202eevil " + strings.Repeat("<", 500)
 		for n := range 12 {
-			s.ana.says("grant cell=helios-prod arn=" + vendor + " ticket=<!here>" + fmt.Sprint(n) + " for=4h reason=" + evil)
+			[]person{s.ana, s.eva}[n%2].says("grant cell=helios-prod arn=" + vendor + " ticket=<!here>" + fmt.Sprint(n) + " for=4h reason=" + evil)
 		}
 		s.ben.home("12 things wait for you", "and 4 more")
-		s.ana.looks("Your requests", "and 6 more")
+		s.ana.looks("Your requests", "Withdraw")
 		s.cell.Role.Trust(trustBy(byHand))
 		time.Sleep(7 * minute)
 		s.ben.home("Trust that no grant explains", vendor)

@@ -298,7 +298,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		return &reply{modal: b.form(grant.Ask{}, false), msg: view.Message{Text: "`/breakglass grant cell=NAME arn=ARN ticket=NUMBER for=4h reason=WHY`"}}, nil
 	}
 	if action == view.ActionRevokeAll {
-		r, err := b.revokeAll(ctx, in)
+		r, err := b.revokeAll(ctx, in, "")
 		return &r, err
 	}
 	if len(value) > 64 {
@@ -314,6 +314,10 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 			return nil, unknownCard()
 		}
 		return nil, err
+	}
+	if action == view.ActionRevokeCell {
+		r, err := b.revokeAll(ctx, in, g.Cell)
+		return &r, err
 	}
 	var ev grant.Event
 	switch action {

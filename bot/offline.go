@@ -54,7 +54,7 @@ func Finish(ctx context.Context, o Options, ids []grant.ID, progress func(grant.
 			return left, err
 		}
 		now := time.Now().UTC()
-		due, next, err := o.Store.Due(now, batch, func(x store.Owed) bool { return !ends(x, ids) || w.skip(x) })
+		due, next, err := o.Store.Due(now, batch, w.inHand, func(x store.Owed) bool { return !ends(x, ids) || w.skip(x) })
 		if err != nil {
 			return left, err
 		}

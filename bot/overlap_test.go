@@ -369,3 +369,39 @@ func approveOf(m slacksim.Message) string {
 	}
 	return ""
 }
+
+// Several are open on a cell, and revoking them cuts the shells of another cell on
+// the same role: after the question all that were asked about end, and no other.
+func TestOverlap_wholeCell(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.opens(askProd)
+		s.opens(askProd) // for the same SingleStore role: neither alone cuts anybody
+		s.opens(strings.Replace(strings.Replace(askProd, vendor, vendor2, 1), prod, test, 1))
+		key, err := s.assume(s.cell2, vendor2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.shell(s.cell2, "eu-west-1", key); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * minute)
+		a := s.ana.says("revoke " + prod)
+		a.wants(t, "Revoke BG-1 and BG-2, and cut others off?", "Nothing is revoked yet", "BG-3", "1 shell is open")
+		for _, id := range []string{"BG-1", "BG-2", "BG-3"} {
+			s.phase(id, grant.Open)
+		}
+		button := "Revoke all on helios-prod"
+		hers := s.mia.says("revoke " + prod).Ephemerals()[0]
+		s.inTime(s.mia.clicks(hers, button), button).refused(s, "You may not revoke BG-1")
+		s.phase("BG-1", grant.Open)
+		s.inTime(s.ana.clicks(a.Ephemerals()[0], button), button).wants(t, "Revoking BG-1 and BG-2 now")
+		s.until("BG-1", "Closed")
+		s.until("BG-2", "Closed")
+		s.phase("BG-3", grant.Open)
+		// Pressed again there is nothing left to end, and the other cell stays as it is.
+		s.inTime(s.ana.clicks(a.Ephemerals()[0], button), button).wants(t, "1 open", "BG-3")
+		s.phase("BG-3", grant.Open)
+		s.ana.says("revoke BG-3")
+		s.proven("BG-3")
+	}, quiet, oneRole)
+}

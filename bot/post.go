@@ -37,6 +37,37 @@ type poster struct {
 	// blind is set once Slack says that we may not read the channel: then posts
 	// whose answer was lost cannot be looked for.
 	blind atomic.Bool
+	// self is who writes our messages, once Slack has said so.
+	self atomic.Pointer[writer]
+}
+
+// writer is who wrote a message: an app's own user, and its bot id. Ids are never
+// given out twice, names are.
+type writer struct{ user, bot string }
+
+// wrote reports whether it is the writer of the message. Metadata alone says nothing:
+// every app in the channel can read ours, and write the same.
+func (w writer) wrote(m slack.Message) bool {
+	return w.bot != "" && m.BotID == w.bot || w.user != "" && m.User == w.user
+}
+
+// us answers who we are.
+func (p *poster) us(ctx context.Context) (writer, error) {
+	if w := p.self.Load(); w != nil {
+		return *w, nil
+	}
+	who, err := p.api.AuthTestContext(ctx)
+	if err != nil {
+		return writer{}, err
+	}
+	return p.weAre(who), nil
+}
+
+// weAre takes in what Slack says of our token.
+func (p *poster) weAre(who *slack.AuthTestResponse) writer {
+	w := writer{user: who.UserID, bot: who.BotID}
+	p.self.Store(&w)
+	return w
 }
 
 // turn is a token bucket for one method and channel.
@@ -65,7 +96,7 @@ func newPoster(api *slack.Client, client *http.Client) *poster {
 
 // longestWait is how long a message waits for its turn in hand; one that would
 // wait longer goes back to what is owed, so that it takes no turn from others.
-const longestWait = 10 * time.Second
+const longestWait = 25 * time.Second
 
 // reserve takes a turn and answers how long to wait for it, or answers false
 // with the time after which to ask again.
@@ -250,6 +281,10 @@ func (p *poster) find(ctx context.Context, to place) (at grant.Card, found bool,
 	if to.name == "" || p.blind.Load() {
 		return grant.Card{}, false, nil
 	}
+	us, err := p.us(ctx)
+	if err != nil {
+		return grant.Card{}, false, err
+	}
 	const pages = 10
 	cursor := ""
 	for range pages {
@@ -258,7 +293,7 @@ func (p *poster) find(ctx context.Context, to place) (at grant.Card, found bool,
 			break
 		}
 		for _, m := range list {
-			if m.BotID != "" && m.Metadata.EventType == eventType && m.Metadata.EventPayload["name"] == to.name && m.Timestamp > to.after {
+			if us.wrote(m) && m.Metadata.EventType == eventType && m.Metadata.EventPayload["name"] == to.name && m.Timestamp > to.after {
 				return grant.Card{Channel: to.channel, TS: m.Timestamp}, true, nil
 			}
 		}

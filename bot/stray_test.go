@@ -309,7 +309,10 @@ func TestStray_flood(t *testing.T) {
 		if n := len(s.strays()); n != 40 {
 			t.Errorf("%d of %d are told, want 40", n, many)
 		}
-		s.mia.says("status").wants(t, "role/e0", "and more")
+		s.mia.says("status").wants(t, "role/e0", "and 32 more", "and 20 more without a message of their own")
+		if n := len(s.strays("And 20 more in the same trust policy")); n != 1 {
+			t.Errorf("%d messages tell of the 20 that have none, want 1", n)
+		}
 		s.until("BG-1", "Closing")
 		if late := s.grant("BG-1").Ending.TrustGoneAt.Sub(end); late > 5*time.Second {
 			t.Errorf("the flood held up the end by %s", late)

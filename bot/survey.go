@@ -74,7 +74,7 @@ func (w *worker) stray(ctx context.Context, o store.Owed) error {
 		if !ok {
 			return view.Message{}, errNotWorth
 		}
-		return view.Stray(cell, now, live, w.bot.o.Policy.Adoptable(cell, now), w.audience()), nil
+		return view.Stray(cell, now, live, w.bot.o.Policy.Adoptable(cell, now), newest.Unlisted(what), w.audience()), nil
 	}
 	if x.Card.TS != "" {
 		err := w.bot.posts.update(ctx, x.Card, render)

@@ -28,6 +28,9 @@ type worker struct {
 
 	mu    sync.Mutex
 	busy  map[string]bool                 // lanes in use, and lanes resting after a failure
+	hand  map[uint64]bool                 // the rows on those lanes
+	waits map[uint64]store.Owed           // rows that were seen to wait for their lane
+	talks int                             // how many of them wait for Slack
 	opens map[grant.ID]context.CancelFunc // openings in flight, to be cut short by a close
 	shown map[grant.ID][sha256.Size]byte  // what each card looks like, to skip edits that change nothing
 	wake  chan struct{}
@@ -51,13 +54,18 @@ const (
 	closeLimit    = 2 * time.Minute
 	watchLimit    = 45 * time.Second // less than from one look to the next
 	surveysAtOnce = 4
-	slackLimit    = time.Minute
+	// talksAtOnce bounds what waits for Slack: a channel takes about a message a
+	// second, and more in the queue would only time out there.
+	talksAtOnce = 16
+	slackLimit  = time.Minute
 )
 
 func newWorker(b *Bot) *worker {
 	return &worker{
 		bot: b, log: b.log,
 		busy:  map[string]bool{},
+		hand:  map[uint64]bool{},
+		waits: map[uint64]store.Owed{},
 		opens: map[grant.ID]context.CancelFunc{},
 		shown: map[grant.ID][sha256.Size]byte{},
 		wake:  make(chan struct{}, 1),
@@ -100,10 +108,11 @@ func lane(o store.Owed) string {
 func (w *worker) run(ctx context.Context) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
+	w.endsFirst(work)
 	for ctx.Err() == nil {
 		changed := w.bot.o.Store.Changed()
 		now := time.Now().UTC()
-		due, next, err := w.bot.o.Store.Due(now, batch, w.skip)
+		due, next, err := w.bot.o.Store.Due(now, batch, w.inHand, w.skip)
 		if err != nil {
 			w.log.Error("what is owed could not be read", "err", err)
 			next = now.Add(time.Second)
@@ -127,6 +136,20 @@ func (w *worker) run(ctx context.Context) error {
 	return nil
 }
 
+// endsFirst begins with what ends access: after a long absence much may be owed, and
+// nothing of it may stand in the way of that.
+func (w *worker) endsFirst(ctx context.Context) {
+	due, _, err := w.bot.o.Store.Due(time.Now().UTC(), 0, nil, func(o store.Owed) bool {
+		return o.Effect.Kind != grant.DoClose && o.Effect.Kind != grant.DoExpire
+	})
+	if err != nil {
+		w.log.Error("what is owed could not be read", "err", err)
+	}
+	for _, o := range due {
+		w.start(ctx, o)
+	}
+}
+
 // leave gives what is in hand a moment to finish, and then stops it.
 func (w *worker) leave(stop context.CancelCauseFunc) {
 	done := make(chan struct{})
@@ -142,6 +165,23 @@ func (w *worker) leave(stop context.CancelCauseFunc) {
 
 var errStopping = errors.New("breakglass is stopping")
 
+// inHand leaves out what is being worked on or known to wait, by the row's number
+// alone: there may be a thousand that wait for Slack's pace.
+func (w *worker) inHand(seq uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hand[seq] {
+		return true
+	}
+	o, known := w.waits[seq]
+	return known && w.blocked(o)
+}
+
+// blocked reports whether an effect has to wait for others. The lock is held.
+func (w *worker) blocked(o store.Owed) bool {
+	return w.busy[lane(o)] || talk(o) && w.talks >= talksAtOnce
+}
+
 // skip leaves out what may not run now. A close that waits for an opening in
 // flight cuts it short.
 func (w *worker) skip(o store.Owed) bool {
@@ -152,34 +192,53 @@ func (w *worker) skip(o store.Owed) bool {
 			cut()
 		}
 	}
-	return w.busy[lane(o)]
+	blocked := w.blocked(o)
+	if blocked && o.Effect.Kind != grant.DoClose {
+		if len(w.waits) > 10_000 {
+			clear(w.waits) // costs one reading each
+		}
+		w.waits[o.Seq] = o
+	}
+	return blocked
+}
+
+func talk(o store.Owed) bool {
+	return o.Effect.Kind == grant.DoCard || o.Effect.Kind == grant.DoSay || o.Effect.Kind == grant.DoStray
 }
 
 // start runs an effect on its lane, unless the lane is taken.
 func (w *worker) start(ctx context.Context, o store.Owed) {
 	l := lane(o)
 	w.mu.Lock()
-	if w.busy[l] {
+	if w.blocked(o) {
 		w.mu.Unlock()
 		return
 	}
-	w.busy[l] = true
+	delete(w.waits, o.Seq)
+	if talk(o) {
+		w.talks++
+	}
+	w.busy[l], w.hand[o.Seq] = true, true
 	w.mu.Unlock()
 	w.wg.Go(func() {
 		rest := w.pay(ctx, o)
 		if rest > 0 {
 			// The store or Slack is in trouble: the lane rests, outside the
 			// wait group, so that stopping does not wait for it.
-			time.AfterFunc(rest, func() { w.free(l) })
+			time.AfterFunc(rest, func() { w.free(l, o) })
 			return
 		}
-		w.free(l)
+		w.free(l, o)
 	})
 }
 
-func (w *worker) free(l string) {
+func (w *worker) free(l string, o store.Owed) {
 	w.mu.Lock()
 	delete(w.busy, l)
+	delete(w.hand, o.Seq)
+	if talk(o) {
+		w.talks--
+	}
 	w.mu.Unlock()
 	select {
 	case w.wake <- struct{}{}:
@@ -217,10 +276,14 @@ func (w *worker) pay(ctx context.Context, o store.Owed) time.Duration {
 	if _, err := w.bot.o.Store.Postpone(o, time.Now().UTC().Add(wait)); err != nil {
 		w.log.Error("the store does not take a postponement", "grant", o.Grant.String(), "err", err)
 		w.feel(false)
-		if o.Effect.Kind == grant.DoWatch || o.Effect.Kind == grant.DoSurvey {
+		switch o.Effect.Kind {
+		case grant.DoWatch, grant.DoSurvey:
 			return grant.WatchEvery // a full disk is no reason to look more often
+		case grant.DoExpire, grant.DoClose:
+			return unwrittenEvery
+		default:
+			return 2 * time.Second
 		}
-		return 2 * time.Second
 	}
 	w.feel(true)
 	return 0
@@ -275,7 +338,7 @@ func (w *worker) run1(ctx context.Context, o store.Owed) error {
 	}
 	switch o.Effect.Kind {
 	case grant.DoExpire:
-		return w.commit(o, grant.EndDue{})
+		return w.expire(ctx, o, g)
 	case grant.DoLapse:
 		return w.commit(o, grant.LapseDue{})
 	case grant.DoRemind:
@@ -321,17 +384,39 @@ func (w *worker) record(id grant.ID, settles store.Owed, ev grant.Event) error {
 
 // others lists the other grants that may have access in the same account.
 func (w *worker) others(g grant.Grant) ([]grant.Grant, error) {
-	live, err := w.bot.o.Store.Live()
+	holding, err := w.bot.o.Store.Holding()
 	if err != nil {
 		return nil, err
 	}
-	var out []grant.Grant
-	for _, l := range live {
-		if l.ID != g.ID && l.Account == g.Account && l.Live() {
-			out = append(out, l)
-		}
+	return slices.DeleteFunc(holding, func(l grant.Grant) bool { return l.ID == g.ID || l.Account != g.Account }), nil
+}
+
+// unwrittenEvery is how often what ends access is done while the store takes
+// nothing in.
+const unwrittenEvery = 20 * time.Second
+
+// expire ends what has reached its end. Where the store does not take that in, a
+// full disk for example, access is ended all the same: that it ends has been owed
+// since the grant was approved, and each round may be done again. It is called
+// closed only once it can be remembered.
+func (w *worker) expire(ctx context.Context, o store.Owed, g grant.Grant) error {
+	failed := w.commit(o, grant.EndDue{})
+	if _, moot := errors.AsType[*grant.Moot](failed); failed == nil || moot {
+		return failed
 	}
-	return out, nil
+	next, _, err := g.Apply(grant.EndDue{}, time.Now().UTC())
+	if err != nil || next.Phase != grant.Closing {
+		return failed
+	}
+	others, err := w.others(next)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	cctx, cancel := context.WithTimeout(ctx, closeLimit)
+	defer cancel()
+	w.log.Error("the end cannot be stored; access is ended all the same", "grant", g.ID.String(), "err", failed)
+	w.bot.o.AWS.Close(cctx, next, others)
+	return failed
 }
 
 func (w *worker) check(ctx context.Context, o store.Owed, g grant.Grant) error {

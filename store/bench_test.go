@@ -179,7 +179,7 @@ func sizes(b *testing.B, run func(b *testing.B, s *Store)) {
 func BenchmarkDue(b *testing.B) {
 	sizes(b, func(b *testing.B, s *Store) {
 		for b.Loop() {
-			due, next, err := s.Due(t0.Add(10*time.Minute), 0, nil)
+			due, next, err := s.Due(t0.Add(10*time.Minute), 0, nil, nil)
 			if err != nil || len(due) != 20 || next.IsZero() {
 				b.Fatal(len(due), next, err)
 			}

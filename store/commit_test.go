@@ -450,7 +450,7 @@ func snapshot(t testing.TB, s *Store) state {
 	check(err)
 	st.Ended, err = s.Ended("", 1000)
 	check(err)
-	st.Due, _, err = s.Due(t0.AddDate(100, 0, 0), 0, nil)
+	st.Due, _, err = s.Due(t0.AddDate(100, 0, 0), 0, nil, nil)
 	check(err)
 	st.Head, err = s.Head()
 	check(err)

@@ -26,6 +26,9 @@ type Looked struct {
 	Ref     string
 	// Token makes the opaque id of a stray's buttons.
 	Token func() string
+	// Past is an id up to which none is given out, either: for a database that is
+	// used beside another one.
+	Past grant.ID
 }
 
 // Patrol sees to it that each of the cells owes looks at its role, from now on,
@@ -126,6 +129,11 @@ func (s *Store) Look(l Looked) error {
 				if err := grants.SetSequence(id); err != nil {
 					return err
 				}
+			}
+		}
+		if past := uint64(l.Past); past > grants.Sequence() {
+			if err := grants.SetSequence(past); err != nil {
+				return err
 			}
 		}
 		after, effects := before.Survey(l.Survey, live, others, l.Token, l.Now)
@@ -258,7 +266,11 @@ func loadGuard(tx *bbolt.Tx, cell grant.CellName) (grant.Guard, error) {
 
 func loadGuards(tx *bbolt.Tx) ([]grant.Guard, error) {
 	var list []grant.Guard
-	err := tx.Bucket(bucketGuards).ForEach(func(k, v []byte) error {
+	guards := tx.Bucket(bucketGuards)
+	if guards == nil { // an older database, opened to be read
+		return nil, nil
+	}
+	err := guards.ForEach(func(k, v []byte) error {
 		g, err := decodeGuard(grant.CellName(k), v)
 		list = append(list, g)
 		return err

@@ -306,10 +306,8 @@ func checkNames(tx *bbolt.Tx) error {
 	if _, err := loadLive(tx); err != nil {
 		return err
 	}
-	if tx.Bucket(bucketGuards) != nil { // an older database has none
-		if _, err := loadGuards(tx); err != nil {
-			return err
-		}
+	if _, err := loadGuards(tx); err != nil {
+		return err
 	}
 	err := tx.Bucket(bucketOutbox).ForEach(func(k, v []byte) error {
 		_, err := decodeRow(k, v)

@@ -317,7 +317,7 @@ func useAll(t *testing.T, p string) (opened bool) {
 	defer func() { _ = s.Close() }()
 	_, _ = s.Live()
 	_, _ = s.Ended("", 100)
-	_, _, _ = s.Due(t0.AddDate(1, 0, 0), 0, nil)
+	_, _, _ = s.Due(t0.AddDate(1, 0, 0), 0, nil, nil)
 	_ = s.Verify()
 	for _, err := range s.Entries(0) {
 		if err != nil {

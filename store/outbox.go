@@ -23,18 +23,22 @@ type Owed struct {
 }
 
 // Due lists what is due at now, in the order of the due times; of rows due at
-// the same instant closings come first, then ends. Rows for which skip answers
-// true are left out; at most limit rows are listed (0: all). next is when the
-// earliest row after now falls due; zero: there is none.
+// the same instant closings come first, then ends. Rows for which inHand or skip
+// answers true are left out (nil: none); of those in hand, told by their sequence
+// number, not even the content is read. At most limit rows are listed (0: all).
+// next is when the earliest row after now falls due; zero: there is none.
 //
-// skip runs inside a transaction: it must be quick and must not use the store.
+// Both run inside a transaction: they must be quick and must not use the store.
 // To miss nothing, take [Store.Changed] before calling Due.
-func (s *Store) Due(now time.Time, limit int, skip func(Owed) bool) (due []Owed, next time.Time, err error) {
+func (s *Store) Due(now time.Time, limit int, inHand func(seq uint64) bool, skip func(Owed) bool) (due []Owed, next time.Time, err error) {
 	err = s.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketOutbox).Cursor()
 		// The first key after now: the instant one nanosecond later.
 		after := timeKey(now.Add(1))
 		for k, v := c.First(); k != nil && bytes.Compare(k, after) < 0; k, v = c.Next() {
+			if len(k) == outboxLen && inHand != nil && inHand(outboxSeq(k)) {
+				continue
+			}
 			o, err := decodeRow(k, v)
 			if err != nil {
 				return err

@@ -30,14 +30,14 @@ func TestOutbox_newerReplacesOlder(t *testing.T) {
 		t.Errorf("postponed row is %+v", postponed)
 	}
 	put(t, s, 1, e)
-	due, next, err := s.Due(t0, 0, nil)
+	due, next, err := s.Due(t0, 0, nil, nil)
 	if err != nil || len(due) != 1 || due[0].Seq == old.Seq || due[0].Attempt != 0 || !next.IsZero() {
 		t.Errorf("Due = %+v, %v, %v, want the newer row alone", due, next, err)
 	}
 	// Another argument, or another grant, is another effect.
 	put(t, s, 1, grant.Effect{Kind: grant.DoSay, Arg: "a", Due: t0}, grant.Effect{Kind: grant.DoSay, Arg: "b", Due: t0, Once: true})
 	put(t, s, 2, e)
-	if due, _, _ := s.Due(t0, 0, nil); len(due) != 4 {
+	if due, _, _ := s.Due(t0, 0, nil, nil); len(due) != 4 {
 		t.Errorf("%d rows are due, want 4", len(due))
 	}
 	if o, _ := owed(t, s, 1, grant.DoSay, "b"); !o.Effect.Once {
@@ -71,7 +71,7 @@ func TestDue_order(t *testing.T) {
 		}
 		return out
 	}
-	due, next, err := s.Due(at, 0, nil)
+	due, next, err := s.Due(at, 0, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestDue_order(t *testing.T) {
 	if !next.Equal(at.Add(time.Nanosecond)) {
 		t.Errorf("next = %v, want %v", next, at.Add(time.Nanosecond))
 	}
-	due, next, err = s.Due(at, 2, func(o Owed) bool { return o.Grant == 2 })
+	due, next, err = s.Due(at, 2, nil, func(o Owed) bool { return o.Grant == 2 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,13 +92,13 @@ func TestDue_order(t *testing.T) {
 	if !next.Equal(at.Add(time.Nanosecond)) {
 		t.Errorf("next = %v with a limit, want %v", next, at.Add(time.Nanosecond))
 	}
-	if due, next, _ := s.Due(t0, 0, nil); len(due) != 0 || !next.Equal(at.Add(-time.Nanosecond)) {
+	if due, next, _ := s.Due(t0, 0, nil, nil); len(due) != 0 || !next.Equal(at.Add(-time.Nanosecond)) {
 		t.Errorf("Due before everything = %v, %v", due, next)
 	}
-	if due, next, _ := s.Due(at.AddDate(1, 0, 0), 0, nil); len(due) != 6 || next.Year() != 2426 {
+	if due, next, _ := s.Due(at.AddDate(1, 0, 0), 0, nil, nil); len(due) != 6 || next.Year() != 2426 {
 		t.Errorf("Due a year later = %v, %v", due, next)
 	}
-	if due, next, err := s.Due(t0.AddDate(500, 0, 0), 0, nil); len(due) != 7 || !next.IsZero() || err != nil {
+	if due, next, err := s.Due(t0.AddDate(500, 0, 0), 0, nil, nil); len(due) != 7 || !next.IsZero() || err != nil {
 		t.Errorf("Due after everything = %d rows, %v, %v", len(due), next, err)
 	}
 }

@@ -57,6 +57,32 @@ func (s *Store) Live() (grants []grant.Grant, err error) {
 	return grants, nil
 }
 
+// Holding lists the grants that may have access in AWS, by id. Requests that nobody
+// has decided, of which there may be many, are not read for it.
+func (s *Store) Holding() (grants []grant.Grant, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		requested := append([]byte(grant.Requested), 0)
+		return tx.Bucket(bucketLive).ForEach(func(k, v []byte) error {
+			if bytes.HasPrefix(v, requested) {
+				return nil
+			}
+			id, err := keyID(k)
+			if err != nil {
+				return err
+			}
+			g, err := mustLoad(tx, id)
+			if err == nil && g.Live() {
+				grants = append(grants, g)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what has access: %w", err)
+	}
+	return grants, nil
+}
+
 // Ended lists the last n grants of a cell that ended, the newest first; cell ""
 // means every cell.
 func (s *Store) Ended(cell grant.CellName, n int) (grants []grant.Grant, err error) {

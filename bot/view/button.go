@@ -18,6 +18,8 @@ const (
 	ActionApproveRedirect = "approve_redirect"
 	// ActionRevokeKnowing revokes, after it was said whose shells that cuts.
 	ActionRevokeKnowing = "revoke_knowing"
+	// ActionRevokeCell does so for all that is open then on the cell of the grant.
+	ActionRevokeCell = "revoke_cell"
 
 	// These decide on an extension, whose N stands behind the token and a colon.
 	ActionApproveExtension = "approve_extension"

@@ -426,7 +426,7 @@ func strays(t *testing.T) grant.Guard {
 func TestStray_golden(t *testing.T) {
 	g := strays(t)
 	show := func(name string, x grant.Stray, live []grant.Grant, adoptable bool) {
-		golden(t, "stray_"+name, Stray(g.Cell, x, live, adoptable, people))
+		golden(t, "stray_"+name, Stray(g.Cell, x, live, adoptable, 0, people))
 	}
 	show("people", g.Strays[0], nil, true)
 	show("outlived", g.Strays[1], nil, true)
@@ -441,7 +441,11 @@ func TestStray_golden(t *testing.T) {
 	show("removing", g.Strays[0], []grant.Grant{sceneNamed(t, "closing_removal").g}, true)
 	show("adopted", g.Strays[0], []grant.Grant{sceneNamed(t, "open").g}, true)
 
+	golden(t, "stray_and_more", Stray(g.Cell, g.Strays[2], nil, false, 20, people))
 	golden(t, "status_strays", Status(nil, []grant.Guard{g}, start))
+	flood := g
+	flood.Beyond = 20
+	golden(t, "status_strays_beyond", Status(nil, []grant.Guard{flood}, start))
 	blind := grant.Guard{Cell: "helios-prod"}
 	if _, ok := Blind(blind); ok {
 		t.Error("a cell that can be seen is said to be unseen")
@@ -457,7 +461,10 @@ func TestStray_golden(t *testing.T) {
 func TestOverlap_golden(t *testing.T) {
 	mine, other := sceneNamed(t, "open").g, sceneNamed(t, "open_watched").g
 	other.ID, other.Principal = 9, "arn:aws:iam::111122223333:role/on-call"
-	golden(t, "confirm_revoke", ConfirmRevoke(mine, []grant.Grant{other}, start.Add(time.Hour)))
+	golden(t, "confirm_revoke", ConfirmRevoke([]grant.Grant{mine}, []grant.Grant{other}, start.Add(time.Hour)))
+	second := mine
+	second.ID = 8
+	golden(t, "confirm_revoke_cell", ConfirmRevoke([]grant.Grant{mine, second}, []grant.Grant{other}, start.Add(time.Hour)))
 	same := other
 	same.Principal = mine.Principal
 	if _, isPlain := revokes(Card(mine, []grant.Grant{same}, start)); !isPlain {
@@ -532,7 +539,7 @@ func TestForms_golden(t *testing.T) {
 	show("deny", DenyForm(sceneNamed(t, "requested").g))
 	show("extend", ExtendForm(sceneNamed(t, "open").g, 12*time.Hour))
 	show("said", Said("Not requested", Refused("BG-7 is waiting for 1 more approval. Nothing changed.", "REF7")))
-	show("said_confirm", Said("Revoke", ConfirmRevoke(sceneNamed(t, "open").g, []grant.Grant{sceneNamed(t, "open_watched").g}, start.Add(time.Hour))))
+	show("said_confirm", Said("Revoke", ConfirmRevoke([]grant.Grant{sceneNamed(t, "open").g}, []grant.Grant{sceneNamed(t, "open_watched").g}, start.Add(time.Hour))))
 }
 
 func TestHome_golden(t *testing.T) {

@@ -16,8 +16,8 @@ const (
 // Stray is the message about trust that no grant explains, as things are now:
 // who is let in, by what, what is being done about it, or what to press. live
 // are the grants that have not ended; adoptable says that a grant could be for
-// its principal.
-func Stray(cell grant.CellName, x grant.Stray, live []grant.Grant, adoptable bool, people People) Message {
+// its principal; unlisted is how many more there are that have no message.
+func Stray(cell grant.CellName, x grant.Stray, live []grant.Grant, adoptable bool, unlisted int, people People) Message {
 	p := &page{rest: "/breakglass status"}
 	name := tidy(string(cell), 60)
 	by, answered := x.Answers(live)
@@ -51,6 +51,9 @@ func Stray(cell grant.CellName, x grant.Stray, live []grant.Grant, adoptable boo
 		ln(bold("Statement:"), " ", statementOf(x)),
 		ln(bold("First seen:"), " ", when(x.Seen)),
 	)
+	if unlisted > 0 {
+		p.para(ln(bold("And "+more(unlisted)), " in the same trust policy that no grant explains and that are not told one by one. Look at the whole of it in AWS."))
+	}
 	if !x.Gone.IsZero() || (answered && by.Phase != grant.Requested) {
 		return p.message()
 	}
@@ -75,6 +78,14 @@ func Stray(cell grant.CellName, x grant.Stray, live []grant.Grant, adoptable boo
 		"Remove", "Leave it",
 	}))...)
 	return p.message()
+}
+
+// more is so many others.
+func more(n int) string {
+	if n == 1 {
+		return "1 more"
+	}
+	return fmt.Sprintf("%d more", n)
 }
 
 func strayButton(x grant.Stray, action, label, style string, q *question) button {
@@ -126,9 +137,10 @@ func Blind(g grant.Guard) (Message, bool) {
 // strays lists what no grant explains, for the status.
 func (p *page) strays(guards []grant.Guard, live []grant.Grant) {
 	const most = 8
-	n := 0
+	n, beyond := 0, 0
 	var lines []line
 	for _, g := range guards {
+		beyond += g.Beyond
 		for _, x := range g.Strays {
 			if _, answered := x.Answers(live); answered || !x.Gone.IsZero() || x.Told.IsZero() {
 				continue
@@ -142,19 +154,38 @@ func (p *page) strays(guards []grant.Guard, live []grant.Grant) {
 		}
 	}
 	if n > most {
-		lines = append(lines, line{say("and more")})
+		lines = append(lines, ln("and "+more(n-most)))
+	}
+	if beyond > 0 {
+		lines = append(lines, ln("and "+more(beyond)+" without a message of their own: look at the whole trust policy in AWS."))
 	}
 	if len(lines) > 0 {
 		p.para(append([]line{ln(bold("Trust that no grant explains:"), " its message in the channel has the buttons.")}, lines...)...)
 	}
 }
 
-// ConfirmRevoke asks before a revoke that would end other people's shells, too.
-func ConfirmRevoke(g grant.Grant, cut []grant.Grant, now time.Time) Message {
+// ConfirmRevoke asks before a revoke that would end other people's shells, too: of one
+// grant, or of all that are open on a cell.
+func ConfirmRevoke(these, cut []grant.Grant, now time.Time) Message {
 	const most = 10
+	if len(these) == 0 {
+		return Choose(nil, now)
+	}
+	first := these[0]
+	action, what, all := ActionRevokeKnowing, first.ID.String(), line(nil)
+	label := "Revoke " + what
+	if len(these) > 1 {
+		list := make([]grant.ID, len(these))
+		for i, g := range these {
+			list[i] = g.ID
+		}
+		action, what, label = ActionRevokeCell, ids(list), "Revoke all on "+tidy(string(first.Cell), 50)
+	} else {
+		all = ln("To end all of them: ", code("/breakglass revoke "+tidy(string(first.Cell), 60)))
+	}
 	p := &page{rest: "/breakglass status", others: cut}
 	p.lead(
-		ln(bold("Revoke "+g.ID.String()+", and cut others off?"), " Nothing is revoked yet."),
+		ln(bold("Revoke "+what+", and cut others off?"), " Nothing is revoked yet."),
 		ln("These are on the same role, and AWS cannot tell them apart: their shells and credentials end with it. They may come in again until their own end."),
 	)
 	for i, o := range cut {
@@ -170,8 +201,7 @@ func ConfirmRevoke(g grant.Grant, cut []grant.Grant, now time.Time) Message {
 		}
 		p.para(lines...)
 	}
-	b := newButton(g, ActionRevokeKnowing, "Revoke "+g.ID.String(), "danger", nil)
-	p.press(b)
-	p.para(ln("To end all of them: ", code("/breakglass revoke "+tidy(string(g.Cell), 60))))
+	p.press(newButton(first, action, label, "danger", nil))
+	p.para(all)
 	return p.message()
 }

@@ -435,3 +435,33 @@ func TestExtensions_golden(t *testing.T) {
 	show("one emergency too many", grant.TooMany(urgent(), recent, t0), grant.RateLimited)
 	golden(t, "extensions.golden", b.String())
 }
+
+// TestExtend_inVain: more time may be asked for ten times in vain; what was carried
+// out, or could not be, does not count.
+func TestExtend_inVain(t *testing.T) {
+	g := openedBy(t, 1)
+	for n := range 10 {
+		g = must1(t, g, grant.Extend{By: gus, For: time.Hour})
+		by := bob
+		if n%2 == 0 {
+			by = gus // takes it back
+		}
+		g = must1(t, g, grant.DenyExtension{By: by, N: n + 1})
+		if n == 4 {
+			g = must1(t, g, grant.Extend{By: gus, For: time.Hour})
+			g = must1(t, g, grant.ApproveExtension{By: bob, N: g.Extension.N})
+			g = must1(t, g, extended(g, g.Extension.Until))
+			g.ExtensionsAsked = n + 1
+		}
+	}
+	_, _, err := g.Apply(grant.Extend{By: gus, For: time.Hour}, t0)
+	if r := refusal(t, err); r.Code != grant.RateLimited || !strings.Contains(r.Text, "10 times") {
+		t.Errorf("the eleventh: %v", err)
+	}
+	if len(g.Story) > 40 {
+		t.Errorf("the story has %d lines", len(g.Story))
+	}
+	if _, _, err := g.Apply(grant.Extend{By: eve, For: time.Hour}, t0); refusal(t, err).Code != grant.NotAllowed {
+		t.Errorf("eve learns more than that she may not: %v", err)
+	}
+}
