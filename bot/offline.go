@@ -34,6 +34,9 @@ func Finish(ctx context.Context, o Options, ids []grant.ID, progress func(grant.
 	look := func() error {
 		left = nil
 		for _, id := range ids {
+			if told[id] < 0 {
+				continue
+			}
 			g, err := o.Store.Grant(id)
 			if err != nil {
 				return fmt.Errorf("read %s: %w", id, err)
@@ -42,18 +45,24 @@ func Finish(ctx context.Context, o Options, ids []grant.ID, progress func(grant.
 				told[id] = g.Version
 				progress(g)
 			}
-			if !g.Phase.Terminal() {
-				left = append(left, g)
+			if g.Phase.Terminal() {
+				told[id] = -1
+				continue
 			}
+			left = append(left, g)
 		}
 		return nil
 	}
-	for {
+	var looked time.Time
+	for news := true; ; {
 		changed := o.Store.Changed()
-		if err := look(); err != nil || len(left) == 0 {
-			return left, err
-		}
 		now := time.Now().UTC()
+		if news && now.Sub(looked) >= lookEvery {
+			if err := look(); err != nil || len(left) == 0 {
+				return left, err
+			}
+			looked, news = now, false
+		}
 		due, next, err := o.Store.Due(now, batch, w.inHand, func(x store.Owed) bool { return !ends(x, ids) || w.skip(x) })
 		if err != nil {
 			return left, err
@@ -61,13 +70,18 @@ func Finish(ctx context.Context, o Options, ids []grant.ID, progress func(grant.
 		for _, x := range due {
 			w.start(work, x)
 		}
+		if again := looked.Add(lookEvery); news && (next.IsZero() || again.Before(next)) {
+			next = again
+		}
 		var timer <-chan time.Time
 		if !next.IsZero() {
 			timer = time.After(max(next.Sub(now), time.Millisecond))
 		}
 		select {
 		case <-changed:
+			news = true
 		case <-w.wake:
+			news = true
 		case <-timer:
 		case <-ctx.Done():
 			// What is in hand may be the last round.
@@ -77,6 +91,10 @@ func Finish(ctx context.Context, o Options, ids []grant.ID, progress func(grant.
 		}
 	}
 }
+
+// lookEvery is how often all the grants are read, where one event after the other
+// comes in: a thousand may be closing.
+const lookEvery = 100 * time.Millisecond
 
 // ends reports whether paying it takes access of one of the grants away.
 func ends(o store.Owed, ids []grant.ID) bool {

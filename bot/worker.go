@@ -695,6 +695,9 @@ func (w *worker) place(o store.Owed, g grant.Grant) place {
 		name:  fmt.Sprintf("%s/%s/%s", g.Token, o.Effect.Kind, o.Effect.Arg),
 		maybe: w.maybe(o), tries: o.Attempt, since: g.RequestedAt,
 	}
+	if o.Effect.Kind == grant.DoCard && g.RequestedAt.Before(w.began) {
+		to.maybe = true // a newer state of the card, owed only now, may have taken the place of one that was posted
+	}
 	if o.Effect.Kind == grant.DoSay {
 		to.channel, to.thread = g.Card.Channel, g.Card.TS
 	} else {

@@ -83,6 +83,11 @@
 // effects are checked for what is live and owed, and for ended grants by their
 // index. What is damaged later on becomes an error of the one call that meets it.
 //
+// 2026-11-24: as long as there has never been a grant, the first look at a cell is
+// enough to tell of trust that nobody explains. Two looks keep what is just opening or
+// closing from being told; in a new database nothing is, and when the old one is lost
+// people should not wait.
+//
 // 2026-11-23: the hash chain shows that the log was changed by someone who did
 // not recompute all of it. Who can write the file can do that; compare
 // [Store.Head] with one that was noted elsewhere.

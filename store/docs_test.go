@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -106,9 +107,7 @@ func TestAuditDoc(t *testing.T) {
 	files := parsed(t, ".")
 	known := structs(parsed(t, "grant"))
 	own := structs(files)
-	for name, s := range own {
-		known[name] = s
-	}
+	maps.Copy(known, own)
 	need := []string{"Entry", "Write"} // a write is a detail as it stands
 	for name := range own {
 		if strings.HasSuffix(name, "Detail") {

@@ -76,6 +76,8 @@ type Cell struct {
 // StoreConfig says where the database is.
 type StoreConfig struct {
 	Path string // relative to the working directory, or absolute
+	// HeadFile is where the head of the audit log is noted; empty: nowhere.
+	HeadFile string
 }
 
 // Policy is what the decisions of package grant need of the configuration.

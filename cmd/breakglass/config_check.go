@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -484,19 +485,31 @@ func (w *walker) assumeRole(f field, c Cell) grant.RoleARN {
 }
 
 func (w *walker) store(f field) StoreConfig {
-	s := w.section(f, "path")
-	path, ok := w.text(s["path"])
+	s := w.section(f, "path", "head_file")
+	path, ok := w.path(s["path"], defaultStorePath)
+	if !ok {
+		path = defaultStorePath
+	}
+	head, _ := w.path(s["head_file"], "heads.jsonl")
+	if head != "" && filepath.Clean(head) == filepath.Clean(path) {
+		w.sayAt(s["head_file"], "%s is the database itself; name another file, best one that others take away", show(head))
+	}
+	return StoreConfig{Path: path, HeadFile: head}
+}
+
+// path reads the name of a file. ok says that there is one.
+func (w *walker) path(f field, example string) (path string, ok bool) {
+	path, ok = w.text(f)
 	switch {
 	case !ok:
-		path = defaultStorePath
 	case strings.HasSuffix(path, "/"):
-		w.sayAt(s["path"], "%s is a directory; name the file in it, such as %s%s", show(path), strings.Trim(show(path), `"`), defaultStorePath)
+		w.sayAt(f, "%s is a directory; name the file in it, such as %s%s", show(path), strings.Trim(show(path), `"`), example)
 	case strings.ContainsAny(path, "\x00\r\n"):
-		w.sayAt(s["path"], "%s has a line break in it; write the path on one line", show(path))
+		w.sayAt(f, "%s has a line break in it; write the path on one line", show(path))
 	case strings.HasPrefix(path, "~"):
-		w.sayAt(s["path"], "%s begins with ~, which only a shell understands; write the whole path", show(path))
+		w.sayAt(f, "%s begins with ~, which only a shell understands; write the whole path", show(path))
 	}
-	return StoreConfig{Path: path}
+	return path, ok
 }
 
 func (w *walker) listen(f field) string {

@@ -113,6 +113,7 @@ func TestConfig_values(t *testing.T) {
 		}},
 		{"null is as absent", "limits:\nreminders: ~\nstore: {path: null}\nlisten: \"\"", func(*Config) {}},
 		{"store", "store: {path: /var/lib/breakglass/breakglass.db}", func(c *Config) { c.Store.Path = "/var/lib/breakglass/breakglass.db" }},
+		{"head file", "store: {head_file: /var/log/breakglass/heads.jsonl}", func(c *Config) { c.Store.HeadFile = "/var/log/breakglass/heads.jsonl" }},
 		{"listen on every address", "listen: :9464", func(c *Config) { c.Listen = ":9464" }},
 		{"listen on IPv6", `listen: "[::1]:0"`, func(c *Config) { c.Listen = "[::1]:0" }},
 	}

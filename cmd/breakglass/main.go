@@ -33,6 +33,12 @@ type commandLine struct {
 	LogFormat string `name:"log-format" enum:"text,json" default:"text" help:"How log lines are written: text or json."`
 
 	Run     runCommand     `cmd:"" help:"Run the bot until it is told to stop."`
+	Status  statusCommand  `cmd:"" help:"Show what is open, opening, closing or waiting, and trust that no grant explains."`
+	Show    showCommand    `cmd:"" help:"Show one grant's whole story."`
+	History historyCommand `cmd:"" help:"Show what ended last."`
+	Revoke  revokeCommand  `cmd:"" help:"End access now, and prove it: through the running bot, on the database, or with --from-aws without either."`
+	Audit   auditCommand   `cmd:"" help:"Check or export the audit log."`
+	Backup  backupCommand  `cmd:"" help:"Write a consistent, checked copy of the live database."`
 	Version versionCommand `cmd:"" help:"Print the version, the commit and the Go version."`
 }
 
@@ -96,6 +102,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			return exitFail
 		}
 		fmt.Fprintf(stderr, "breakglass: %v\n", err)
+		if _, ok := errors.AsType[*usageError](err); ok {
+			return exitUsage
+		}
 		return exitFail
 	}
 	return exitDone

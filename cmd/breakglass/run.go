@@ -30,7 +30,7 @@ func (runCommand) Run(env *environment) error {
 	}
 	db, err := store.Open(cfg.Store.Path)
 	if err != nil {
-		return err
+		return databaseTrouble(err)
 	}
 	defer func() {
 		if err := db.Close(); err != nil {
@@ -56,8 +56,15 @@ func (runCommand) Run(env *environment) error {
 		return err
 	}
 	env.log.Info("breakglass starts", "config", env.config, "database", cfg.Store.Path, "cells", len(cfg.Cells))
+	serveOperators := openDesk(env.ctx, cfg.Store.Path, deskData{db: db, cells: cfg.cellNames(), log: env.log})
 	group, ctx := errgroup.WithContext(env.ctx)
 	group.Go(func() error { return b.Run(ctx) })
+	group.Go(func() error { serveOperators(ctx); return nil })
+	if cfg.Store.HeadFile != "" {
+		heads := &headKeeper{db: db, path: cfg.Store.HeadFile, log: env.log}
+		group.Go(func() error { heads.run(ctx); return nil })
+		defer heads.note() // when nothing is written any more, and before the database is closed
+	}
 	if cfg.Listen != "" {
 		group.Go(func() error { return serveHealth(ctx, cfg.Listen, b, env.log) })
 	}

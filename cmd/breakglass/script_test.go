@@ -37,6 +37,10 @@ func TestMain(m *testing.M) {
 //	terminate                   sends SIGTERM to the programs in the background
 //	health PATH CODE            waits until the health port answers so
 //	status CODE PROGRAM ARGS…   runs a program that must end with this very code
+//	patch FILE OLD NEW          replaces bytes of a file by as many others
+//	cut FILE BYTES              leaves the first bytes of a file
+//	mode FILE -rw-------        wants a file to have this mode; a socket's begins with s
+//	stale FILE, impostor FILE   leaves a dead socket behind; listens on one, and is no bot
 //
 // where PERSON is ana (on call), ben or cho (approvers).
 func TestScripts(t *testing.T) {
@@ -44,10 +48,11 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		Setup:               raise,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: revokeCmds(map[string]func(*testscript.TestScript, bool, []string){
 			"slack": cmdSlack, "press": cmdPress, "card": cmdCard, "thread": cmdThread,
+			"patch": cmdPatch, "cut": cmdCut, "mode": cmdMode, "stale": cmdStale, "impostor": cmdImpostor,
 			"status": cmdStatus, "trust": cmdTrust, "terminate": cmdTerminate, "health": cmdHealth,
-		},
+		}),
 	})
 }
 
