@@ -88,6 +88,7 @@ func TestMain(m *testing.M) {
 	}
 	// A thousand small worlds come and go here, and memory is not what is short.
 	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(2 << 30)
 	os.Exit(m.Run())
 }
 

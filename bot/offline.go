@@ -57,7 +57,7 @@ func Finish(ctx context.Context, o Options, ids []grant.ID, progress func(grant.
 	for news := true; ; {
 		changed := o.Store.Changed()
 		now := time.Now().UTC()
-		if news && now.Sub(looked) >= lookEvery {
+		if news && now.Sub(looked) >= readEvery {
 			if err := look(); err != nil || len(left) == 0 {
 				return left, err
 			}
@@ -70,7 +70,7 @@ func Finish(ctx context.Context, o Options, ids []grant.ID, progress func(grant.
 		for _, x := range due {
 			w.start(work, x)
 		}
-		if again := looked.Add(lookEvery); news && (next.IsZero() || again.Before(next)) {
+		if again := looked.Add(readEvery); news && (next.IsZero() || again.Before(next)) {
 			next = again
 		}
 		var timer <-chan time.Time
@@ -92,9 +92,9 @@ func Finish(ctx context.Context, o Options, ids []grant.ID, progress func(grant.
 	}
 }
 
-// lookEvery is how often all the grants are read, where one event after the other
+// readEvery is how often all the grants are read, where one event after the other
 // comes in: a thousand may be closing.
-const lookEvery = 100 * time.Millisecond
+const readEvery = 100 * time.Millisecond
 
 // ends reports whether paying it takes access of one of the grants away.
 func ends(o store.Owed, ids []grant.ID) bool {

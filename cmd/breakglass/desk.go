@@ -529,7 +529,15 @@ func databaseTrouble(err error) error {
 		return nil
 	case errors.Is(err, store.ErrHeld):
 		return fmt.Errorf("%w; `breakglass status` asks it how things stand.\nIf it cannot be stopped: %s", err, fromAWS)
-	default:
-		return fmt.Errorf("%w.\nWhat is open in AWS ends there at its own time. %s", err, fromAWS)
 	}
+	remedy := ""
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		remedy = " Its disk takes no writes: mount it for writing."
+	case errors.Is(err, syscall.ENOSPC):
+		remedy = " Its disk is full: make room."
+	case errors.Is(err, fs.ErrPermission):
+		remedy = " This user may not: run it as the bot's user."
+	}
+	return fmt.Errorf("%w.%s\nWhat is open in AWS ends there at its own time. %s", err, remedy, fromAWS)
 }

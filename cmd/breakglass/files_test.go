@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 
@@ -60,8 +62,8 @@ func cmdStale(ts *testscript.TestScript, _ bool, args []string) {
 	must(ts, l.Close())
 }
 
-// cmdImpostor listens on a socket until the script ends, and hangs up on whoever
-// comes: impostor FILE.
+// cmdImpostor listens on a socket until the script ends, and answers whoever comes as
+// some other web server would: impostor FILE.
 func cmdImpostor(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("unix", ts.MkAbs(args[0]))
 	must(ts, err)
@@ -72,7 +74,9 @@ func cmdImpostor(ts *testscript.TestScript, _ bool, args []string) {
 			if err != nil {
 				return
 			}
-			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n"))
+			if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+				_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n"))
+			}
 			_ = c.Close()
 		}
 	}()

@@ -419,7 +419,7 @@ func (a *advised) Close(ctx context.Context, g grant.Grant, others []grant.Grant
 func (h *byHand) plan(_ context.Context, ask revokeAsk) (revokePlan, error) {
 	p, err := h.data.toEnd(ask)
 	if err != nil {
-		return p, plain(err)
+		return p, unslashed(err)
 	}
 	p.Beside = append(p.Beside, h.overdue(p)...)
 	return p, nil
@@ -447,7 +447,7 @@ func (h *byHand) overdue(p revokePlan) (beside []string) {
 
 func (h *byHand) revoke(ctx context.Context, o revokeOrder) (revokePlan, error) {
 	p, err := h.data.revoke(myself(ctx), o)
-	return p, plain(err)
+	return p, unslashed(err)
 }
 
 func (h *byHand) follow(ctx context.Context, ids []string, told func(revokeGrant)) error {
@@ -468,8 +468,8 @@ func (*byHand) goesOn(left []revokeGrant) string {
 
 func (h *byHand) close() error { return h.data.db.Close() }
 
-// plain is a refusal as it is said at a terminal: without the slash of Slack.
-func plain(err error) error {
+// unslashed is a refusal as it is said at a terminal: without the slash of Slack.
+func unslashed(err error) error {
 	if r, ok := errors.AsType[*grant.Refusal](err); ok {
 		return errors.New(strings.ReplaceAll(r.Text, "`/breakglass", "`breakglass"))
 	}

@@ -237,7 +237,7 @@ func (a *awayRun) removals(looks []cellLook, by grant.Actor) ([]grant.Remove, er
 			x := grant.Stray{Trust: t, Token: rand.Text(), RoleARN: l.survey.RoleARN, RoleName: l.survey.RoleName, Seen: now, Told: now}
 			ev, err := a.policy.Removal(by, l.cell.Name, x, rand.Text())
 			if err != nil {
-				return nil, plain(err)
+				return nil, unslashed(err)
 			}
 			out = append(out, ev)
 		}
@@ -310,7 +310,7 @@ func (a *awayRun) remove(looks []cellLook) error {
 	for _, ev := range list {
 		res, err := a.db.Commit(store.Change{Event: ev, Now: now, Ref: rand.Text()[:8]})
 		if err != nil {
-			return errors.Join(fmt.Errorf("the removal of %s: %w", ev.Stray.Principal, plain(err)), a.drop())
+			return errors.Join(fmt.Errorf("the removal of %s: %w", ev.Stray.Principal, unslashed(err)), a.drop())
 		}
 		r, err := a.removing(ev, res.Grant.ID)
 		if err != nil {
