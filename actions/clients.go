@@ -48,6 +48,10 @@ const (
 	identityLimit = 10 * time.Minute
 )
 
+// sessionPrefix is how the sessions of a role that the bot assumes are named; the
+// trust policy that [PermissionsFor] makes asks for it.
+const sessionPrefix = "breakglass-"
+
 // A clientKey says which clients may be shared: the same region and, where a
 // role is assumed, the same session of it.
 type clientKey struct{ region, assume, externalID, session string }
@@ -74,9 +78,9 @@ type clients struct {
 func (a *AWS) clientsFor(c Cell, id grant.ID) *clients {
 	key := clientKey{region: c.Region}
 	if c.AssumeRole != "" {
-		key.assume, key.externalID, key.session = c.AssumeRole, c.ExternalID, "breakglass-check"
+		key.assume, key.externalID, key.session = c.AssumeRole, c.ExternalID, sessionPrefix+"check"
 		if id != 0 {
-			key.session = "breakglass-" + id.String()
+			key.session = sessionPrefix + id.String()
 		}
 	}
 	a.mu.Lock()

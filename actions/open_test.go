@@ -90,13 +90,13 @@ func TestOpen_refused(t *testing.T) {
 		},
 		"no permission to read the role": {
 			func(s *stage) {
-				s.cell.Bot.Policy("p", awssim.AdministratorAccess).Policy("deny", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iam:GetRole","Resource":"*"}]}`)
+				s.cell.Bot.Policy("deny", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iam:GetRole","Resource":"*"}]}`)
 			},
 			[]string{"may not call iam:GetRole", "Let the operator allow iam:GetRole"},
 		},
 		"no permission to read the log groups": {
 			func(s *stage) {
-				s.cell.Bot.Policy("p", awssim.AdministratorAccess).Policy("deny", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"logs:*","Resource":"*"}]}`)
+				s.cell.Bot.Policy("deny", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"logs:*","Resource":"*"}]}`)
 			},
 			[]string{"may not call logs:DescribeLogGroups"},
 		},
@@ -451,10 +451,12 @@ func TestOpen_findsTheRole(t *testing.T) {
 // after the grant, so that CloudTrail ties each write to the request.
 func TestOpen_assumesTheCellsRole(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {
-		bot := s.cell.Account.Role("breakglass").Attach("arn:aws:iam::aws:policy/AdministratorAccess", awssim.AdministratorAccess)
-		bot.Trust(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + s.cell.Bot.ARN() + `"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"ours"}}}]}`)
+		bot := s.cell.Account.Role("breakglass")
 		s.conf.AssumeRole, s.conf.ExternalID = bot.ARN(), "ours"
 		s.start()
+		if !strings.Contains(bot.TrustDocument(), `"ours"`) {
+			t.Fatalf("its trust: %s", bot.TrustDocument())
+		}
 		l := s.request().open()
 		time.Sleep(3 * time.Hour) // the credentials have to be renewed
 		l.close()
@@ -469,8 +471,10 @@ func TestOpen_assumesTheCellsRole(t *testing.T) {
 			t.Errorf("writes: %v", n)
 		}
 
+		trust := bot.TrustDocument()
 		s.conf.ExternalID = "not-ours"
 		s.start()
+		bot.Trust(trust)
 		wantTrouble(t, s.request().tryOpen(), grant.Refused, grant.StepCheck, "may not call sts:AssumeRole")
 	})
 }

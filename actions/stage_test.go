@@ -114,11 +114,37 @@ func (s *stage) start(change ...func(*actions.Options)) {
 	for _, f := range change {
 		f(&o)
 	}
+	s.permit(o.Cells)
 	a, err := actions.New(s.t.Context(), o)
 	if err != nil {
 		s.t.Fatalf("New: %v", err)
 	}
 	s.aws = a
+}
+
+// ownPolicy is the name under which the bot's permissions stand.
+const ownPolicy = "breakglass"
+
+// permit gives the bot exactly the permissions that `breakglass policy` prints
+// for these cells, and its roles exactly that trust: so every test that works
+// proves that they are enough.
+func (s *stage) permit(cells []actions.Cell) {
+	s.t.Helper()
+	list, err := actions.PermissionsFor(cells, actions.PermissionOptions{Principal: s.cell.Bot.ARN()})
+	if errors.Is(err, actions.ErrPermissionOption) { // a cell elsewhere that nobody can reach
+		list, err = actions.PermissionsFor(cells, actions.PermissionOptions{})
+	}
+	if err != nil {
+		s.t.Fatalf("the bot's permissions: %v", err)
+	}
+	for _, p := range list {
+		if p.Role == "" {
+			s.cell.Bot.Policy(ownPolicy, p.Policy.JSON())
+			continue
+		}
+		name := p.Role[strings.LastIndexByte(p.Role, '/')+1:]
+		s.world.Account(string(p.Account)).Role(name).Trust(p.Trust.JSON()).Inline(ownPolicy, p.Policy.JSON())
+	}
 }
 
 type writer interface{ Write([]byte) (int, error) }

@@ -289,13 +289,12 @@ func TestSurvey_elsewhere(t *testing.T) {
 	})
 	t.Run("assumed role", func(t *testing.T) {
 		bubble(t, func(t *testing.T, s *stage) {
-			bot := s.cell.Account.Role("breakglass").Attach("arn:aws:iam::aws:policy/AdministratorAccess", awssim.AdministratorAccess)
-			bot.Trust(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + s.cell.Bot.ARN() + `"},"Action":"sts:AssumeRole"}]}`)
+			bot := s.cell.Account.Role("breakglass")
 			s.conf.AssumeRole = bot.ARN()
 			s.start()
 			s.trusts()
-			bot.Trust(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
 			s.start()
+			bot.Trust(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)
 			wantTrouble(t, s.survey().Trouble, grant.Refused, grant.StepCheck, "may not call sts:AssumeRole")
 		})
 	})

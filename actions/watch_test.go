@@ -87,7 +87,7 @@ func TestWatch_whoIsIn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := s.cell.Bot.Credentials()
+		key := s.cell.Account.User("colleague").Credentials()
 		mine, _ := s.mustShell(key)
 		v := l.look()
 		if len(v.Sessions) != 2 || len(v.Unlogged)+len(v.NeverLogged) > 0 || !slices.Equal(v.Logged, []string{v.Sessions[0].ID, v.Sessions[1].ID}) {
@@ -392,12 +392,12 @@ func TestWatch_permissionLost(t *testing.T) {
 	t.Run("actions", func(t *testing.T) {
 		bubble(t, func(t *testing.T, s *stage) {
 			l := s.request().open().settled()
-			s.cell.Bot.Policy("p", awssim.AdministratorAccess).Policy("deny", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["logs:*","iam:GetRole","cloudtrail:*"],"Resource":"*"}]}`)
+			s.cell.Bot.Policy("deny", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["logs:*","iam:GetRole","cloudtrail:*"],"Resource":"*"}]}`)
 			l.drifted("permission", "may not call iam:GetRole, logs:DescribeLogGroups, logs:DescribeLogStreams any more", "does not see")
 			if v := l.look(); slices.Contains(v.Read, "statement") || slices.Contains(v.Read, "logging") || !v.SessionsRead {
 				t.Errorf("judged without reading: %+v", v)
 			}
-			s.cell.Bot.Unrestricted()
+			s.cell.Bot.Without("deny")
 			l.clean()
 		})
 	})

@@ -89,6 +89,7 @@ type Bot struct {
 	api    *slack.Client
 	people *directory
 	posts  *poster
+	room   *room
 	gate   *openGate
 	socks  []*socket
 	work   *worker
@@ -150,6 +151,7 @@ func New(o Options) (*Bot, error) {
 	)
 	b.people = newDirectory(b.api, o.People)
 	b.posts = newPoster(b.api, client)
+	b.room = &room{bot: b}
 	for n := range connections {
 		b.socks = append(b.socks, newSocket(b, n))
 	}
@@ -199,7 +201,13 @@ func (b *Bot) talk(ctx context.Context) error {
 	if err := b.introduce(ctx); err != nil {
 		return err
 	}
+	wrong := b.room.look(ctx)
+	if wrong != nil && !b.accessLeft(ctx) {
+		return errors.New(wrong.sentence)
+	}
+	// With access left people must be able to revoke it, also there.
 	sockets, sctx := errgroup.WithContext(ctx)
+	sockets.Go(func() error { return b.room.keep(sctx, wrong != nil) })
 	for _, s := range b.socks {
 		sockets.Go(func() error { return s.run(sctx) })
 	}
@@ -279,9 +287,6 @@ func (b *Bot) introduce(ctx context.Context) error {
 			b.mu.Unlock()
 			b.people.home(who.TeamID)
 			b.posts.weAre(who)
-			if err := b.channelIsOurs(ctx); err != nil {
-				return err
-			}
 			b.log.Info("connected to Slack's Web API", "team", who.TeamID, "bot_user", who.UserID)
 			return nil
 		}
@@ -293,27 +298,6 @@ func (b *Bot) introduce(ctx context.Context) error {
 		if !sleep(ctx, wait) {
 			return context.Cause(ctx) // Run knows that it was told to stop
 		}
-	}
-}
-
-// channelIsOurs refuses a channel that is shared with another organisation: what
-// is said there about access to production, and who may press, is not theirs.
-// Where Slack does not say so, for want of a scope for example, the bot goes on:
-// who clicks is looked at at each click.
-func (b *Bot) channelIsOurs(ctx context.Context) error {
-	c, err := b.api.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: string(b.o.Channel)})
-	switch {
-	case err != nil || c == nil:
-		if ctx.Err() == nil {
-			b.log.Warn("Slack does not say whether the channel is shared with another organisation; give the app channels:read or groups:read", "channel", string(b.o.Channel), "err", redact(err))
-		}
-		return nil
-	case c.IsExtShared || c.IsPendingExtShared:
-		return fmt.Errorf("the channel %s is shared with another organisation, or about to be. Requests for access must not be decided there: name a channel of your own in slack.channel", b.o.Channel)
-	case c.IsArchived:
-		return fmt.Errorf("the channel %s is archived, so nothing can be posted there. Name another one in slack.channel, or bring it back", b.o.Channel)
-	default:
-		return nil
 	}
 }
 

@@ -90,6 +90,9 @@ func (b *Bot) request(ctx context.Context, in intent, words string, emergency bo
 			return reply{}, err
 		}
 	}
+	if err := b.room.ours(); err != nil {
+		return reply{}, err
+	}
 	if strings.TrimSpace(words) == "" {
 		verb := "grant"
 		if emergency {
@@ -330,6 +333,8 @@ func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) 
 	// that was cut off in the middle goes on with the rest.
 	if id, known, err := b.o.Store.Known(in.keys...); err != nil {
 		return reply{}, &uncommitted{ref: in.ref, cause: err}
+	} else if known && id == 0 {
+		return reply{}, grant.Refuse(grant.WrongPhase, "That was refused already. Nothing changed. `/breakglass status` shows what there is.")
 	} else if known {
 		g, err := b.o.Store.Grant(id)
 		if err != nil {

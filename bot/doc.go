@@ -39,6 +39,15 @@
 //     seconds; whatever they cannot do in time can be said in words.
 //   - Just before a door opens the approvers are looked up once more. Where Slack
 //     does not answer, it stays shut until the opening is given up.
+//   - The channel is looked at every ten minutes. Once it is shared with another
+//     organisation, or archived, nothing that opens or prolongs access is taken in, and
+//     nothing new is posted there; cards that stand are still edited, and whatever takes
+//     access away works. Started there, the bot stays only while access is left.
+//   - A message counts as ours only where our own bot user wrote it: every app in the
+//     channel can copy its metadata.
+//   - A deleted message about trust that no grant explains comes back with the next
+//     change only: to notice that it is gone Slack would have to be asked all the time.
+//     The status and the App Home list it meanwhile.
 //   - Slack's ping is not counted here: slack-go gives a socket up that has heard
 //     none for 30 seconds, and then it is not ready any more.
 //

@@ -576,3 +576,24 @@ func TestExtension_slackDoesNotSay(t *testing.T) {
 		}, quiet)
 	}
 }
+
+// Somebody asks for more time and takes it back, again and again: after ten times the
+// approvers have their peace, and the story has room for how it ends.
+func TestExtension_askedInVain(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.opens(askProd)
+		for range 10 {
+			s.ana.says("extend BG-1 1h").wants(t, "Asked for 1 h more")
+			s.until("BG-1", "Approve 1 h more")
+			s.ana.presses("BG-1", "Deny more time")
+			s.until("BG-1", "taken back")
+		}
+		s.ana.says("extend BG-1 1h").refused(s, "You have asked for more time for BG-1 10 times", "denied or taken back", "Nothing changed", "/breakglass grant")
+		s.ana.presses("BG-1", "Extend…").refused(s, "10 times")
+		s.ana.noModal()
+		s.mia.says("extend BG-1 1h").wants(t, "Asked for 1 h more") // is not made to pay for it
+		s.ana.says("revoke")
+		s.proven("BG-1")
+		s.mia.says("show BG-1").wants(t, "revoked access")
+	}, quiet)
+}

@@ -204,10 +204,14 @@ func newStage(t *testing.T, changes ...change) *stage {
 	if c.slack.Patience == 0 {
 		c.slack.Patience = 6 * time.Hour
 	}
+	if c.slack.BotScopes == nil {
+		c.slack.BotScopes = scopes() // the manifest's, and no more
+	}
 	s := &stage{t: t, conf: c, world: awssim.New(), slack: slacksim.New(c.slack), path: filepath.Join(t.TempDir(), "breakglass.db"), log: &logbook{t: t}}
 	t.Cleanup(s.slack.Close)
 	both := cells(s.world)
 	s.cell, s.cell2 = both[0], both[1]
+	s.cell.Bot.Policy("breakglass", ownPolicy()) // both cells'
 	s.world.ForeignRole(vendor2)
 	s.cell.Account.Role("platform-oncall")
 	s.cell.Role.Trust(trustBefore)
@@ -237,6 +241,22 @@ func cells(w *awssim.World) [2]awssim.CellScene {
 	}
 }
 
+// cellsInAWS are the same as the actions are told of them.
+var cellsInAWS = []actions.Cell{
+	{Name: prod, Account: "444455556666", Region: "us-east-1", EKSCluster: prod},
+	{Name: test, Account: "444455556666", Region: "eu-west-1", EKSCluster: test},
+}
+
+// ownPolicy is what `breakglass policy` prints for these cells: the bot may do that
+// and nothing else.
+var ownPolicy = sync.OnceValue(func() string {
+	list, err := actions.PermissionsFor(cellsInAWS, actions.PermissionOptions{})
+	if err != nil {
+		panic(err)
+	}
+	return list[0].Policy.JSON()
+})
+
 // start makes a bot as the program does, on the same database, and waits until
 // both sockets are up.
 func (s *stage) start() {
@@ -254,10 +274,7 @@ func (s *stage) launch() {
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.power = &power{}
 	hands, err := actions.New(s.t.Context(), actions.Options{
-		Cells: []actions.Cell{
-			{Name: prod, Account: "444455556666", Region: "us-east-1", EKSCluster: prod},
-			{Name: test, Account: "444455556666", Region: "eu-west-1", EKSCluster: test},
-		},
+		Cells:  cellsInAWS,
 		Vendor: s.conf.policy.Vendor, Log: log,
 		HTTPClient: &http.Client{Transport: s.power.line(s.world.HTTPClient().Transport)},
 	})
@@ -751,6 +768,7 @@ func (s *stage) invariants() {
 			s.t.Errorf("Slack refused what we sent to %s: %s\n%v", c.Method, c.Error, c.Args)
 		}
 	}
+	s.withinManifest()
 	log := s.log.String()
 	for _, secret := range []string{
 		s.slack.BotToken(), s.slack.AppToken(), s.cell.Bot.Credentials().SecretAccessKey, "link/?ticket", "localhost/actions", "localhost/commands", "slack.sim/actions",

@@ -31,6 +31,8 @@ const (
 	// chooses buttons: asking for hundreds of people each minute would leave no
 	// answer of Slack's for those who press them.
 	homeRights = 10 * time.Minute
+	// mostRecalled is how many homes are made anew at the start.
+	mostRecalled = 50
 )
 
 // homes keeps the App Home of the people who have opened it up to date.
@@ -79,6 +81,7 @@ func (h *homes) opened(u grant.UserID) {
 // run publishes homes until the context ends.
 func (h *homes) run(ctx context.Context) error {
 	changed := h.bot.o.Store.Changed()
+	h.recall()
 	pass := h.all() // those that are still to be made anew
 	for ctx.Err() == nil {
 		u, rest, ok := h.next(pass)
@@ -108,6 +111,49 @@ func (h *homes) run(ctx context.Context) error {
 		changed, pass = h.bot.o.Store.Changed(), h.all()
 	}
 	return nil
+}
+
+// recall takes up the homes that an earlier run of the program kept, and that show what
+// was so then: Slack says only when somebody opens theirs, and somebody may be looking
+// at one now. Who that was is not remembered, it is not worth a place in the store; but
+// what can be wrong on a home is what somebody may press there or has asked for, so it
+// is the homes of the people who had to do with what is live or ended lately, and of
+// those who are configured by name to decide. Everybody else's is as old as it says,
+// until they open it.
+func (h *homes) recall() {
+	grants, err := h.bot.o.Store.Live()
+	if err == nil {
+		var ended []grant.Grant
+		ended, err = h.bot.o.Store.Ended("", homeEnded)
+		grants = append(grants, ended...)
+	}
+	if err != nil {
+		h.bot.log.Error("whose home may be old could not be read", "err", err)
+	}
+	if len(grants) == 0 {
+		return
+	}
+	var people []grant.UserID
+	for _, g := range grants {
+		people = append(people, g.Requester, g.DecidedBy.User)
+		for _, a := range g.Approvals {
+			people = append(people, a.By)
+		}
+		if g.Extension != nil {
+			people = append(people, g.Extension.By)
+		}
+	}
+	people = append(append(people, h.bot.o.People.Approvers.Users...), h.bot.o.People.Revokers.Users...)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, u := range people {
+		if len(h.users) >= mostRecalled {
+			return
+		}
+		if u != "" && h.users[u] == nil {
+			h.users[u] = &home{} // opened longer ago than any that Slack tells of
+		}
+	}
 }
 
 // all lists everybody whose home is kept, those first who looked last.

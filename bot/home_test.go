@@ -439,3 +439,34 @@ func TestHome_beforeTheChecks(t *testing.T) {
 		s.ben.looks("1 thing waits for you", "Checks are running", "Approve 4 h")
 	}, quiet, func(c *setup) { c.people.Revokers = bot.Circle{} })
 }
+
+// Somebody looks at their home while the bot is restarted: it does not stay as it was,
+// and follows what happens from then on, though they never open it again.
+func TestHome_lookedAtOverARestart(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.asks(askProd)
+		s.ben.looks("1 thing waits for you", "Approve 4 h")
+		s.ana.looks("Your requests", "Withdraw")
+		s.rob.looks("Waiting for others")
+		s.stop()
+		time.Sleep(2 * time.Hour) // it lapses meanwhile
+		s.start()
+		s.ben.homeSays(15*time.Second, "nothing waits for you", "Lapsed")
+		s.ana.homeSays(15*time.Second, "Nothing is open", "Lapsed")
+		s.asks(askProd)
+		s.ben.homeSays(15*time.Second, "1 thing waits for you")
+		s.ben.presses("BG-2", "Approve")
+		s.until("BG-2", "Open until")
+		s.rob.homeSays(15*time.Second, "1 open", "Revoke now")
+		s.restart()
+		time.Sleep(minute)
+		n := s.published()
+		time.Sleep(50 * time.Minute)
+		if m := s.published(); m[ben]-n[ben] > 3 {
+			t.Errorf("a home was published %d times while nothing changed", m[ben]-n[ben])
+		}
+		if _, ok := s.mia.Home(); ok {
+			t.Error("somebody who never opened theirs, and has no part in it, has a home")
+		}
+	}, quiet)
+}

@@ -247,6 +247,10 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 		b.submitted(ctx, env, cb, ack)
 		return
 	case slack.InteractionTypeShortcut:
+		if err := b.room.ours(); err != nil {
+			tell(err)
+			return
+		}
 		b.shortcut(ctx, cb, ack, whisper)
 		return
 	default:
@@ -295,6 +299,9 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 // grant; everything else is looked up.
 func (b *Bot) press(ctx context.Context, in intent, action, value string) (*reply, error) {
 	if action == view.ActionRequest {
+		if err := b.room.ours(); err != nil {
+			return nil, err
+		}
 		return &reply{modal: b.form(grant.Ask{}, false), msg: view.Message{Text: "`/breakglass grant cell=NAME arn=ARN ticket=NUMBER for=4h reason=WHY`"}}, nil
 	}
 	if action == view.ActionRevokeAll {
@@ -338,6 +345,11 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		if err := g.MayDecide(by, action == view.ActionApproveLess); err != nil {
 			return nil, err
 		}
+		if action == view.ActionApproveLess {
+			if err := b.room.ours(); err != nil {
+				return nil, err
+			}
+		}
 		m, words := view.ApproveLessForm(g), "Approve or Deny on the card"
 		if action == view.ActionDenyWhy {
 			m = view.DenyForm(g)
@@ -346,6 +358,9 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 	case view.ActionExtend:
 		// A form that would be refused is not worth filling in.
 		if _, _, err := g.Apply(grant.Extend{By: grant.Actor{Kind: grant.Person, User: in.user, Requester: true}, For: time.Second}, time.Now().UTC()); err != nil {
+			return nil, err
+		}
+		if err := b.room.ours(); err != nil {
 			return nil, err
 		}
 		limit := b.o.Policy.Limits.Max
@@ -416,6 +431,9 @@ func unknownCard() error {
 // commit has the store decide, and remember. What it refuses for people comes
 // back as a refusal; anything else means that nothing was stored.
 func (b *Bot) commit(in intent, id grant.ID, ev grant.Event) (store.Result, error) {
+	if err := b.room.lets(ev); err != nil {
+		return store.Result{}, err
+	}
 	res, err := b.o.Store.Commit(store.Change{Keys: in.keys, Grant: id, Event: ev, Now: time.Now().UTC(), Ref: in.ref})
 	if err == nil {
 		if !res.Duplicate {

@@ -260,16 +260,20 @@ func TestPost_onlyTheNewestState(t *testing.T) {
 	}, quiet)
 }
 
-// A card that nobody touches costs no calls to Slack, and to AWS only the look
-// once a minute.
+// A card that nobody touches costs no calls to Slack but the look at the channel, six
+// an hour, and to AWS only the look once a minute.
 func TestPost_idleIsQuiet(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {
 		s.opens(askProd)
 		time.Sleep(time.Minute)
-		slack, aws, writes := len(s.slack.Calls("")), len(s.world.Calls()), len(s.world.Writes())
+		theirs := func() int { return len(s.slack.Calls("")) - len(s.slack.Calls("conversations.info")) }
+		slack, aws, writes := theirs(), len(s.world.Calls()), len(s.world.Writes())
 		time.Sleep(3 * time.Hour)
-		if n := len(s.slack.Calls("")) - slack; n != 0 {
+		if n := theirs() - slack; n != 0 {
 			t.Errorf("%d calls to Slack in three quiet hours", n)
+		}
+		if n := len(s.slack.Calls("conversations.info")); n > 20 {
+			t.Errorf("%d looks at the channel in three quiet hours", n)
 		}
 		const looks = 180
 		if n := len(s.world.Calls()) - aws; n < looks || n > 10*looks {

@@ -244,3 +244,21 @@ func TestRevoke_whileOpening(t *testing.T) {
 		}
 	}
 }
+
+// A refusal that Slack delivers again is told again, and means no other grant.
+func TestRevoke_refusedTwice(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		s.opens(askProd)
+		s.slack.Inject(slacksim.Fault{Method: "usergroups.users.list", Answer: slacksim.Status(503)})
+		time.Sleep(2 * minute) // what was known of the group is too old
+		a := s.mia.says("revoke BG-1")
+		a.refused(s, "Slack did not say who is in the user group")
+		s.slack.ClearFaults()
+		again, err := s.slack.Redeliver(t.Context(), a.Interaction, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.seen(again).wants(t, "That was refused already", "Nothing changed")
+		s.phase("BG-1", grant.Open)
+	}, quiet, byGroup)
+}

@@ -32,6 +32,7 @@ type deed struct {
 	trigger  string
 	payload  string // of the ack
 	twin     bool   // delivered in two envelopes
+	again    bool   // delivered once more, later
 	forged   bool   // on a button that was not there any more
 	checked  bool
 }
@@ -76,9 +77,13 @@ func beforeColon(s string) string {
 	return s
 }
 
+// lastAct is what somebody did last, to be delivered again.
 func (p *play) lastAct() slacksim.Interaction {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, d := range p.deeds {
+		d.again = d.again || d.envelope != "" && d.envelope == p.last.EnvelopeID
+	}
 	return p.last
 }
 

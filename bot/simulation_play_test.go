@@ -264,6 +264,7 @@ func (p *play) cutNow(run *power) {
 	for _, c := range p.slack.Connections() {
 		c.Drop()
 	}
+	p.freeDisk() // the copy is read from the file that is played to be full
 	var b bytes.Buffer
 	if err := p.db.Backup(&b); err != nil {
 		p.bad("x", "copying the database: %v", err)
@@ -430,10 +431,12 @@ func (p *play) mishap(s step) {
 		p.orphan()
 	case doDisk:
 		if p.ended != nil && !p.power.off.Load() {
-			p.free = diskFull(p.t, p.path)
+			free := diskFull(p.t, p.path)
+			p.mu.Lock()
+			p.free = free
+			p.mu.Unlock()
 			p.disturbed(time.Now().Add(s.long))
-			p.pause(s.long)
-			p.freeDisk()
+			time.AfterFunc(s.long, p.freeDisk)
 		}
 	case doStop:
 		p.stopFor(s.long)
@@ -471,6 +474,8 @@ func (p *play) stopFor(away time.Duration) {
 }
 
 func (p *play) freeDisk() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.free != nil {
 		p.free()
 		p.free = nil

@@ -324,11 +324,11 @@ func (m *muse) mishap(grants int) []step {
 		return []step{s}
 	}
 	switch n := r.IntN(100); {
-	case n < 26:
+	case n < 24:
 		return one(step{do: doKill, what: oneOf(r, "before a call", "after a call", "after a call", "before a frame", "after a commit", "after a commit", "now"), n: 1 + int(r.ExpFloat64()*12), long: oneOf(r, 0, 0, 5*time.Second, time.Minute, 8*time.Minute, 30*time.Minute)})
-	case n < 31:
+	case n < 29:
 		return one(step{do: doStop, long: oneOf(r, 0, time.Second, 40*time.Second, 6*time.Minute, 30*time.Minute)})
-	case n < 39:
+	case n < 38:
 		return one(step{do: doDouble, n: 1 + r.IntN(3), what: oneOf(r, "same", "new")})
 	case n < 45:
 		return one(step{do: doMislay, what: oneOf(r, "lose", "lose ack", "late", "late ack"), n: 1 + r.IntN(2), long: oneOf(r, 500*time.Millisecond, 2*time.Second, 5*time.Second)})
@@ -346,8 +346,8 @@ func (m *muse) mishap(grants int) []step {
 			r, "iam:GetRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy", "iam:GetRolePolicy", "iam:*", "ssm:DescribeSessions", "ssm:TerminateSession",
 			"ssm:UpdateDocument", "ssm:GetDocument", "ec2:DescribeInstances", "sts:GetCallerIdentity", "*",
 		) + "/" + oneOf(r, "throttled", "500", "before", "after", "after", "denied", "hang"), n: oneOf(r, 0, 1, 1, 2, 5), long: oneOf(r, 10*time.Second, time.Minute, 4*time.Minute, 11*time.Minute)})
-	case n < 79:
-		return one(step{do: doKnob, what: oneOf(r, "stale", "flapping", "slow to take effect", "slow to end sessions", "ends no sessions", "slow documents", "slow calls"), n: 1 + r.IntN(20), long: oneOf(r, time.Minute, 5*time.Minute, 15*time.Minute)})
+	case n < 80:
+		return one(step{do: doKnob, what: oneOf(r, "stale", "flapping", "slow to take effect", "slow to end sessions", "ends no sessions", "ends no sessions", "slow documents", "slow calls"), n: 1 + r.IntN(20), long: oneOf(r, time.Minute, 5*time.Minute, 15*time.Minute)})
 	case n < 88:
 		return one(step{do: doHuman, what: oneOf(r, "adds a statement", "adds SingleStore", "adds SingleStore by Sid", "takes ours out", "applies Terraform", "puts ours back", "deletes the hard stop"), n: r.IntN(2)})
 	case n < 90:
@@ -360,7 +360,7 @@ func (m *muse) mishap(grants int) []step {
 	case n < 95:
 		return one(step{do: doOrphan})
 	case n < 97:
-		return one(step{do: doDisk, long: between(r, time.Second, 20*time.Second)})
+		return one(step{do: doDisk, long: between(r, 5*time.Second, time.Minute)})
 	case n < 98:
 		return one(step{do: doHome, who: oneOf(r, ana, ben, gus)})
 	case n < 99:

@@ -38,11 +38,9 @@ var (
 	simSeed    = flag.Uint64("seed", 0, "TestSimulation: play this seed only")
 	simSteps   = flag.String("steps", "", "TestSimulation: with -seed, play only these steps, as 0,4,9")
 	simReplays = flag.Int("replays", 60, "TestSimulation: how many shorter stories are tried for a seed that fails; 0: none")
+	simMost    = flag.Int("most", 3, "TestSimulation: how many seeds may fail before no more are begun")
 	simTell    = flag.Bool("tell", false, "TestSimulation: print each story, and what came of it")
 )
-
-// mostFailing is how many seeds may fail before no more are begun.
-const mostFailing = 3
 
 // brokenMark begins the line by which a replay says what was broken.
 const brokenMark = "BROKEN "
@@ -60,7 +58,7 @@ func TestSimulation(t *testing.T) {
 		seed := *simFrom + n
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
-			if failing.Load() >= mostFailing {
+			if int(failing.Load()) >= *simMost {
 				return
 			}
 			t.Cleanup(func() {

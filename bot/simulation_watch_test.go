@@ -90,7 +90,8 @@ type ledger struct {
 	asked    map[int]*deed // the request that a grant came of
 	closed   map[int]time.Time
 	probed   map[int]bool
-	reminded map[string]int // by grant and kind
+	whispers map[string]string // what people alone were told, by the trigger of their act
+	reminded map[string]int    // by grant and kind
 	arrived  map[string]time.Time
 	came     []*visit
 	entries  map[string]int
@@ -142,7 +143,7 @@ type visit struct {
 func (l *ledger) begin(p *play) {
 	*l = ledger{
 		approvers: map[string][]change1{}, tokens: map[string]int{}, buttons: map[int][]slacksim.Button{}, cardsOf: map[int][]string{}, standing: map[int][]string{}, torn: map[int]bool{},
-		asked: map[int]*deed{}, closed: map[int]time.Time{}, probed: map[int]bool{}, reminded: map[string]int{}, arrived: map[string]time.Time{}, entries: map[string]int{},
+		asked: map[int]*deed{}, closed: map[int]time.Time{}, probed: map[int]bool{}, whispers: map[string]string{}, reminded: map[string]int{}, arrived: map[string]time.Time{}, entries: map[string]int{},
 	}
 	for _, u := range []string{ana, ben, eva} {
 		l.approvers[u] = []change1{{time.Now(), true}}
@@ -317,8 +318,10 @@ func (p *play) mayStand(g *gate, id int, s statement, t trusted, was *trusted, n
 	case !strings.EqualFold(t.principal, ask.arn) && (was == nil || !was.orphan):
 		return fmt.Sprintf("a BG-%d was asked for %s and lets in %s", id, ask.arn, t.principal)
 	}
-	if was != nil && was.present && !p.cutAbout(was.at) {
-		return p.mayMove(id, ask, t, was, now)
+	if was != nil && was.present {
+		if wrong := p.mayMove(id, ask, t, was, now); wrong == "" || !p.cutAbout(was.at) {
+			return wrong
+		}
 	}
 	for _, d := range p.deeds {
 		ends := d.grant == id && (d.kind == "deny" || d.kind == "withdraw" || d.kind == "revoke")
@@ -370,7 +373,10 @@ func (p *play) mayMove(id int, ask *deed, t trusted, was *trusted, now time.Time
 func (p *play) yeses(id int, ask *deed, kind, ext string, long time.Duration, now time.Time) int {
 	who := map[string]bool{}
 	for _, d := range p.deeds {
-		if d.grant != id || d.kind != kind || d.ext != ext || d.long < long || d.at.After(now) || d.who == ask.who || p.refused(d) {
+		if d.grant != id || d.kind != kind || d.ext != ext || d.long < long || d.at.After(now) || d.who == ask.who {
+			continue
+		}
+		if p.refused(d) && !d.again { // for want of an answer of Slack's, perhaps
 			continue
 		}
 		if kind == "approve_extension" && p.askedMore(id, d.who) {
@@ -507,15 +513,8 @@ func (p *play) refused(d *deed) bool {
 	if d.trigger == "" {
 		return false
 	}
-	for _, m := range p.slack.Ephemerals(d.who) {
-		if m.Trigger != d.trigger {
-			continue
-		}
-		if text := p.slack.Render(m); strings.Contains(text, "Reference:") || strings.Contains(text, "is revoked yet") {
-			return true
-		}
-	}
-	return false
+	text := p.whispers[d.trigger]
+	return strings.Contains(text, "Reference:") || strings.Contains(text, "is revoked yet")
 }
 
 // stood reports whether a deed that was acknowledged surely counted: its person saw
@@ -565,6 +564,9 @@ func (p *play) gaze() {
 	p.looked += len(changes)
 	for _, c := range changes {
 		m := c.Message
+		if m.Ephemeral && m.Trigger != "" {
+			p.whispers[m.Trigger] += p.slack.Render(m)
+		}
 		if m.Channel != channel || m.Ephemeral || m.User == "" {
 			continue
 		}
@@ -622,9 +624,32 @@ func (p *play) sawClosed(id int, at time.Time) {
 	}
 	for _, v := range p.came {
 		if slices.Contains(v.by, id) && !p.explained(v, id, at) && v.shell != nil && !ended(v.shell) {
-			wrong("a shell that %s opened under it at %s lives", v.as, v.at.Format("15:04:05"))
+			wrong("a shell that %s opened under %v at %s lives; %s", v.as, v.by, v.at.Format("15:04:05"), v.g.tells())
 		}
 	}
+}
+
+// tells says how the statements on a role stand, for messages about what went wrong.
+func (g *gate) tells() string {
+	var b strings.Builder
+	for id, t := range g.ours {
+		fmt.Fprintf(&b, "BG-%d for %s from %s until %s, there %t, gone %s, by hand %t; ", id, t.principal, t.at.Format("15:04:05"), t.end.Format("15:04:05"), t.present, t.gone.Format("15:04:05"), t.byHand)
+	}
+	for _, it := range g.items {
+		fmt.Fprintf(&b, "people's %s; ", strings.TrimSpace(it.text))
+	}
+	return b.String()
+}
+
+// leftTo reports whether another grant for the same principal has not been proven
+// closed yet: the shells of both are its to end.
+func (p *play) leftTo(g *gate, id int, principal string) bool {
+	for o, t := range g.ours {
+		if o != id && t.principal == principal && p.closed[o].IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 // explained reports whether somebody's being in goes on under another grant for the
@@ -634,7 +659,9 @@ func (p *play) explained(v *visit, besides int, at time.Time) bool {
 		return true
 	}
 	for id, t := range v.g.ours {
-		if id != besides && t.principal == v.as && (t.present || at.Sub(t.gone) < time.Minute) {
+		// People may have taken its statement out: it counts as open until its end.
+		open := p.closed[id].IsZero() && at.Before(p.over(id, t))
+		if id != besides && t.principal == v.as && (open || t.present || at.Sub(t.gone) < time.Minute) {
 			return true
 		}
 	}
@@ -801,14 +828,14 @@ func (p *play) checkOver() {
 				p.wrong = fmt.Sprintf("(b) at step %d, %s: BG-%d was over at %s, and its statement stands", p.now, now.UTC().Format("15:04:05"), id, over.Format("15:04:05"))
 			}
 			for _, v := range p.came {
-				if !slices.Contains(v.by, id) || v.byHand || p.explained(v, id, now) || v.at.After(over) {
+				if v.g != g || v.as != t.principal || len(v.by) == 0 || v.byHand || p.explained(v, id, now) || v.at.After(over) {
 					continue
 				}
-				if slices.ContainsFunc(v.by, func(o int) bool { return o != id && p.closed[o].IsZero() }) {
-					continue // it was left to the other, which has not ended yet
+				if p.leftTo(g, id, v.as) {
+					continue
 				}
 				if v.shell != nil && !ended(v.shell) && p.wrong == "" {
-					p.wrong = fmt.Sprintf("(b) at step %d, %s: BG-%d was over at %s, and a shell of %s lives", p.now, now.UTC().Format("15:04:05"), id, over.Format("15:04:05"), v.as)
+					p.wrong = fmt.Sprintf("(b) at step %d, %s: BG-%d was over at %s, and a shell of %s from %s lives, opened under %v; %s", p.now, now.UTC().Format("15:04:05"), id, over.Format("15:04:05"), v.as, v.at.Format("15:04:05"), v.by, g.tells())
 				}
 				if !p.probed[id] && now.Before(v.key.Expires) {
 					creds = append(creds, suspect{id, v})
@@ -1007,11 +1034,11 @@ func (p *play) checkLog() {
 			}
 		}
 		switch a.kind {
-		case grant.KindRequest, grant.KindRemove: // by their tickets, and alone
-		default:
+		case grant.KindApprove, grant.KindDeny, grant.KindWithdraw, grant.KindRevoke, grant.KindMarkSent, grant.KindExtend, grant.KindSign, grant.KindApproveExtension, grant.KindDenyExtension:
 			if n > did {
 				p.bad("e", "@%s did %s on %s %d times, and the log has it %d times", a.who, a.kind, a.id, did, n)
 			}
+		default: // requests are counted by their tickets
 		}
 	}
 	for name, n := range p.reminded {

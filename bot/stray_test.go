@@ -583,3 +583,44 @@ func TestStray_removedWhileAnotherIsRevoked(t *testing.T) {
 		}, quiet)
 	}
 }
+
+// Somebody asks to adopt it, and somebody else removes it before anybody has decided.
+// The approval that comes then opens nothing: it was for access that was there.
+func TestStray_adoptedWhenItHasGone(t *testing.T) {
+	for _, when := range []string{"while it is removed", "when it is proven gone", "a look later", "after a restart"} {
+		beside(t, when, func(t *testing.T, s *stage) {
+			s.cell.Role.Trust(trustBy(byHand))
+			time.Sleep(7 * minute)
+			s.mia.clicks(s.stray("Adopt"), "Adopt").wants(t, "BG-1 is requested")
+			s.until("BG-1", "Requested", "Checks:")
+			s.rob.clicks(s.stray("Remove"), "Remove").wants(t, "Revoking BG-2 now")
+			if when != "while it is removed" {
+				s.proven("BG-2")
+			}
+			switch when {
+			case "a look later":
+				time.Sleep(10 * minute)
+			case "after a restart":
+				s.restart()
+			}
+			s.ben.presses("BG-1", "Approve").refused(s, "The trust that BG-1 was to adopt is not there any more", "@rob had it removed, as BG-2", "Nothing was opened")
+			s.ben.chooses("BG-1", less)
+			s.saysNo(s.ben.submits(s.ben.modal(), values{"for": "30m"}), "The trust that BG-1 was to adopt is not there any more")
+			s.phase("BG-1", grant.Requested)
+			s.ben.presses("BG-1", "Deny")
+			s.until("BG-1", "Denied")
+			s.proven("BG-2")
+		}, quiet)
+	}
+	beside(t, "by hand", func(t *testing.T, s *stage) {
+		s.cell.Role.Trust(trustBy(byHand))
+		time.Sleep(7 * minute)
+		s.mia.clicks(s.stray("Adopt"), "Adopt").wants(t, "BG-1 is requested")
+		s.until("BG-1", "Requested", "Checks:")
+		s.cell.Role.Trust(trustBefore)
+		time.Sleep(7 * minute)
+		s.ben.presses("BG-1", "Approve").refused(s, "The trust that BG-1 was to adopt is not there any more", "it has gone from")
+		s.phase("BG-1", grant.Requested)
+		s.untouched()
+	}, quiet)
+}

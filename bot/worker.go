@@ -37,6 +37,7 @@ type worker struct {
 	began time.Time
 	late  time.Time // when a reminder fell due last whose time had been long before
 	ill   time.Time // since when the store takes nothing in; zero: it does
+	lost  time.Time // when it last did not take in what became of an effect
 	wg    sync.WaitGroup
 }
 
@@ -179,7 +180,7 @@ func (w *worker) inHand(seq uint64) bool {
 
 // blocked reports whether an effect has to wait for others. The lock is held.
 func (w *worker) blocked(o store.Owed) bool {
-	return w.busy[lane(o)] || talk(o) && w.talks >= talksAtOnce
+	return w.busy[lane(o)] || talk(o) && w.talks >= talksAtOnce || w.bot.room.silent(o.Effect)
 }
 
 // skip leaves out what may not run now. A close that waits for an opening in
@@ -200,6 +201,18 @@ func (w *worker) skip(o store.Owed) bool {
 		w.waits[o.Seq] = o
 	}
 	return blocked
+}
+
+// resume goes on with what could not be said in the channel. Its reminders are late,
+// and are said together.
+func (w *worker) resume() {
+	w.mu.Lock()
+	w.late = time.Now()
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 func talk(o store.Owed) bool {
@@ -296,9 +309,11 @@ func (w *worker) feel(well bool) {
 	switch {
 	case well:
 		w.ill = time.Time{}
+		return
 	case w.ill.IsZero():
 		w.ill = time.Now()
 	}
+	w.lost = time.Now()
 }
 
 // illSince answers since when the store takes nothing in; zero: it does.
@@ -665,6 +680,9 @@ func (w *worker) card(ctx context.Context, o store.Owed, g grant.Grant) error {
 }
 
 func (w *worker) newCard(ctx context.Context, o store.Owed, g grant.Grant, render func() (view.Message, error), sum *[sha256.Size]byte) error {
+	if err := w.bot.room.ours(); err != nil {
+		return err // it stays owed
+	}
 	at, found, err := w.bot.posts.post(ctx, w.place(o, g), render)
 	switch {
 	case err != nil:
@@ -695,7 +713,7 @@ func (w *worker) place(o store.Owed, g grant.Grant) place {
 		name:  fmt.Sprintf("%s/%s/%s", g.Token, o.Effect.Kind, o.Effect.Arg),
 		maybe: w.maybe(o), tries: o.Attempt, since: g.RequestedAt,
 	}
-	if o.Effect.Kind == grant.DoCard && g.RequestedAt.Before(w.began) {
+	if o.Effect.Kind == grant.DoCard && g.RequestedAt.Before(w.unsureBefore()) {
 		to.maybe = true // a newer state of the card, owed only now, may have taken the place of one that was posted
 	}
 	if o.Effect.Kind == grant.DoSay {
@@ -709,7 +727,18 @@ func (w *worker) place(o store.Owed, g grant.Grant) place {
 // maybe reports whether an effect may have been paid before, by an earlier run of
 // the program or in an earlier attempt.
 func (w *worker) maybe(o store.Owed) bool {
-	return o.Attempt > 0 || o.Effect.Due.Before(w.began)
+	return o.Attempt > 0 || o.Effect.Due.Before(w.unsureBefore())
+}
+
+// unsureBefore is until when what was owed may have been paid without a record: by
+// an earlier run of the program, or while the store took nothing in.
+func (w *worker) unsureBefore() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost.After(w.began) {
+		return w.lost
+	}
+	return w.began
 }
 
 // show remembers what a card looks like, for the grants that still change.

@@ -21,7 +21,7 @@ type Cell struct {
 type CellScene struct {
 	Account  *Account
 	Region   *Region
-	Bot      *User     // breakglass-bot, unrestricted
+	Bot      *User     // breakglass-bot, unrestricted until it gets a policy
 	Role     *Role     // that the vendor is to assume; it trusts only EC2
 	Host     *Role     // of the instance, allowed to write session logs
 	Instance *Instance // "Privileged access instance", running, agent online

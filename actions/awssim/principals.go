@@ -63,6 +63,18 @@ func (u *User) Policy(name, document string) *User {
 	return u
 }
 
+// Without takes one policy off the user. A user whose last one goes may do
+// nothing; see [User.Unrestricted].
+func (u *User) Without(name string) *User {
+	u.w.mu.Lock()
+	defer u.w.mu.Unlock()
+	if u.policies == nil {
+		u.policies = make(map[string]*policy)
+	}
+	delete(u.policies, name)
+	return u
+}
+
 // Unrestricted takes all policies away again: everything is allowed.
 func (u *User) Unrestricted() *User {
 	u.w.mu.Lock()

@@ -445,3 +445,16 @@ func TestSetDown_nothingConnectsAndNothingIsLost(t *testing.T) {
 		})
 	}
 }
+
+// Without the scope commands an app has neither commands nor shortcuts.
+func TestCommands_needTheirScope(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, slacksim.Options{BotScopes: []string{"chat:write"}})
+		if _, err := w.ada.Slash(t.Context(), channel, "/breakglass", "help"); !errors.Is(err, slacksim.ErrRefused) {
+			t.Errorf("a command without its scope: %v", err)
+		}
+		if _, err := w.ada.Shortcut(t.Context(), "grant"); !errors.Is(err, slacksim.ErrRefused) {
+			t.Errorf("a shortcut without the scope of commands: %v", err)
+		}
+	})
+}

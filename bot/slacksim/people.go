@@ -156,6 +156,9 @@ func (p *Person) Slash(ctx context.Context, channel, command, text string, edits
 			return nil, nil, err
 		case !slices.Contains(s.opt.Commands, command):
 			return nil, nil, fmt.Errorf("%w: %s is not a valid command", ErrRefused, command)
+		case s.bot().need("commands") != nil:
+			// An app has its commands and shortcuts through this scope (docs.slack.dev, "commands scope").
+			return nil, nil, fmt.Errorf("%w: the app was installed without the scope commands, so there is no %s", ErrRefused, command)
 		case u.Stranger:
 			return nil, nil, fmt.Errorf("%w: slash commands are not shared with other teams", ErrRefused)
 		case c.Archived:

@@ -9,6 +9,9 @@ import (
 // has an api_app_id (docs.slack.dev, "Shortcuts interaction payloads"; recorded payloads).
 func (p *Person) Shortcut(ctx context.Context, callbackID string, edits ...Edit) (Interaction, error) {
 	return p.act(ctx, edits, func(s *Slack, u *User) (*envelope, object, error) {
+		if s.bot().need("commands") != nil {
+			return nil, nil, fmt.Errorf("%w: the app was installed without the scope commands, so it has no shortcuts", ErrRefused)
+		}
 		trigger := s.newTrigger(u.ID, "", "")
 		o := s.interaction("shortcut", u)
 		delete(o, "api_app_id")
@@ -23,6 +26,9 @@ func (p *Person) Shortcut(ctx context.Context, callbackID string, edits ...Edit)
 // MessageShortcut uses a shortcut on a message.
 func (p *Person) MessageShortcut(ctx context.Context, m Message, callbackID string, edits ...Edit) (Interaction, error) {
 	return p.act(ctx, edits, func(s *Slack, u *User) (*envelope, object, error) {
+		if s.bot().need("commands") != nil {
+			return nil, nil, fmt.Errorf("%w: the app was installed without the scope commands, so it has no shortcuts", ErrRefused)
+		}
 		c, err := s.sees(u, m.Channel)
 		if err != nil {
 			return nil, nil, err

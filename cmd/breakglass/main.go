@@ -32,14 +32,16 @@ type commandLine struct {
 	Config    string `short:"c" name:"config" default:"breakglass.yaml" placeholder:"FILE" help:"The configuration (default: ${default})."`
 	LogFormat string `name:"log-format" enum:"text,json" default:"text" help:"How log lines are written: text or json."`
 
-	Run     runCommand     `cmd:"" help:"Run the bot until it is told to stop."`
-	Status  statusCommand  `cmd:"" help:"Show what is open, opening, closing or waiting, and trust that no grant explains."`
-	Show    showCommand    `cmd:"" help:"Show one grant's whole story."`
-	History historyCommand `cmd:"" help:"Show what ended last."`
-	Revoke  revokeCommand  `cmd:"" help:"End access now, and prove it: through the running bot, on the database, or with --from-aws without either."`
-	Audit   auditCommand   `cmd:"" help:"Check or export the audit log."`
-	Backup  backupCommand  `cmd:"" help:"Write a consistent, checked copy of the live database."`
-	Version versionCommand `cmd:"" help:"Print the version, the commit and the Go version."`
+	Run      runCommand      `cmd:"" help:"Run the bot until it is told to stop."`
+	Status   statusCommand   `cmd:"" help:"Show what is open, opening, closing or waiting, and trust that no grant explains."`
+	Show     showCommand     `cmd:"" help:"Show one grant's whole story."`
+	History  historyCommand  `cmd:"" help:"Show what ended last."`
+	Revoke   revokeCommand   `cmd:"" help:"End access now, and prove it: through the running bot, on the database, or with --from-aws without either."`
+	Audit    auditCommand    `cmd:"" help:"Check or export the audit log."`
+	Backup   backupCommand   `cmd:"" help:"Write a consistent, checked copy of the live database."`
+	Manifest manifestCommand `cmd:"" help:"Print the Slack app manifest."`
+	Policy   policyCommand   `cmd:"" help:"Print the least that the bot may do in AWS: IAM policies, Terraform or CloudFormation."`
+	Version  versionCommand  `cmd:"" help:"Print the version, the commit and the Go version."`
 }
 
 // environment is what a command gets to work with.

@@ -343,7 +343,7 @@ func (d deskData) revoke(by grant.Actor, o revokeOrder) (revokePlan, error) {
 		case !refused:
 			problems = append(problems, fmt.Sprintf("%s was not revoked: %v. %s", id, err, fromAWS))
 		case refusal.Code != grant.WrongPhase: // else it has ended, or begun to, since
-			problems = append(problems, fmt.Sprintf("%s was not revoked. %v", id, plain(refusal)))
+			problems = append(problems, fmt.Sprintf("%s was not revoked. %v", id, unslashed(refusal)))
 		}
 	}
 	p, err := d.toEnd(revokeAsk{ids: o.IDs})

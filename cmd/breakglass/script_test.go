@@ -18,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"breakglass/actions"
 	"breakglass/actions/awssim"
 	"breakglass/bot/slacksim"
 )
@@ -113,6 +114,9 @@ listen: %s
 	if err := os.WriteFile(filepath.Join(env.WorkDir, "breakglass.yaml"), []byte(config), 0o600); err != nil {
 		return err
 	}
+	if err := permit(s.cell.Bot, config); err != nil {
+		return err
+	}
 	key := s.cell.Bot.Credentials()
 	env.Setenv("SLACK_BOT_TOKEN", s.slack.BotToken())
 	env.Setenv("SLACK_APP_TOKEN", s.slack.AppToken())
@@ -121,6 +125,23 @@ listen: %s
 	env.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretAccessKey)
 	env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	env.Values[sceneKey{}] = s
+	return nil
+}
+
+// permit lets the program do in AWS what `breakglass policy` prints for the
+// configuration, and nothing else.
+func permit(program *awssim.User, config string) error {
+	cfg, err := parseConfig("breakglass.yaml", []byte(config))
+	if err != nil {
+		return err
+	}
+	list, err := actions.PermissionsFor(cfg.awsCells(), actions.PermissionOptions{Principal: program.ARN()})
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		program.Policy("breakglass "+p.Role, p.Policy.JSON())
+	}
 	return nil
 }
 

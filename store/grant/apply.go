@@ -98,7 +98,7 @@ func (g Grant) mayWithdraw(by Actor) error {
 func (g Grant) mayRevoke(by Actor) error {
 	switch {
 	case by.Kind == Operator:
-	case by.Kind == Person && (by.User == g.Requester || by.Approver || by.Revoker):
+	case by.Kind == Person && by.User != "" && (by.User == g.Requester || by.Approver || by.Revoker):
 	default:
 		return Refuse(NotAllowed, "You may not revoke %s: only @%s who asked for it, the approvers and the revokers may. Nothing changed. Ask one of them now.", g.ID, g.Requester)
 	}
@@ -106,7 +106,7 @@ func (g Grant) mayRevoke(by Actor) error {
 }
 
 func (g Grant) mayMarkSent(by Actor) error {
-	if by.Kind != Person || (by.User != g.Requester && !by.Approver && !by.Revoker) {
+	if by.Kind != Person || by.User == "" || (by.User != g.Requester && !by.Approver && !by.Revoker) {
 		return Refuse(NotAllowed, "Only @%s who asked for %s, or an approver, may mark the confirmation as sent. Nothing changed. Ask one of them.", g.Requester, g.ID)
 	}
 	return nil

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// mostDenied is how many times more time may be asked for in vain: each question
+// mostInVain is how many times one person may ask for more time in vain: each question
 // calls the approvers, and stands in a story that has no room for ever more of them.
-const mostDenied = 10
+const mostInVain = 10
 
 // Extension is more time that somebody asks for: a new decision about a grant
 // that is open. At most one is asked for at a time.
@@ -122,8 +122,8 @@ func (g *Grant) extend(e Extend, now time.Time) ([]Effect, error) {
 		return nil, Refuse(WrongPhase, "@%s has asked for %s more for %s already, and approvers decide on its card. Nothing changed. Ask again after that.", g.Extension.By, FormatDuration(g.Extension.For), g.ID)
 	case g.Extension.Doing():
 		return nil, Refuse(WrongPhase, "%s is being extended until %s just now. Nothing changed. Ask again in a minute.", g.ID, g.Extension.Until.Format("15:04 UTC"))
-	case g.ExtensionsDenied >= mostDenied:
-		return nil, Refuse(RateLimited, "More time for %s was asked for %d times and then denied or taken back, and that is the most. Nothing changed. It ends as it stands; for longer access, request it: `/breakglass grant`.", g.ID, g.ExtensionsDenied)
+	case g.ExtensionsInVain[e.By.User] >= mostInVain:
+		return nil, Refuse(RateLimited, "You have asked for more time for %s %d times, and it was denied or taken back; that is the most. Nothing changed. Somebody else may ask, or request access again: `/breakglass grant`.", g.ID, g.ExtensionsInVain[e.By.User])
 	case e.For < time.Second:
 		return nil, Refuse(BadRequest, "The shortest extension is 1 s. Nothing changed.")
 	}
@@ -196,7 +196,10 @@ func (g *Grant) denyExtension(e DenyExtension, now time.Time) ([]Effect, error) 
 		return nil, err
 	}
 	x.DecidedAt, x.DeniedBy = now, e.By.User
-	g.ExtensionsDenied++
+	if g.ExtensionsInVain == nil {
+		g.ExtensionsInVain = map[UserID]int{}
+	}
+	g.ExtensionsInVain[x.By]++
 	g.tell(now, e.By, "denied more time")
 	return []Effect{
 		card(now),

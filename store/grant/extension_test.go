@@ -436,7 +436,7 @@ func TestExtensions_golden(t *testing.T) {
 	golden(t, "extensions.golden", b.String())
 }
 
-// TestExtend_inVain: more time may be asked for ten times in vain; what was carried
+// TestExtend_inVain: each person may ask for more time ten times in vain; what was carried
 // out, or could not be, does not count.
 func TestExtend_inVain(t *testing.T) {
 	g := openedBy(t, 1)
@@ -457,6 +457,9 @@ func TestExtend_inVain(t *testing.T) {
 	_, _, err := g.Apply(grant.Extend{By: gus, For: time.Hour}, t0)
 	if r := refusal(t, err); r.Code != grant.RateLimited || !strings.Contains(r.Text, "10 times") {
 		t.Errorf("the eleventh: %v", err)
+	}
+	if _, _, err := g.Apply(grant.Extend{By: alice, For: time.Hour}, t0); err != nil {
+		t.Errorf("alice pays for gus: %v", err)
 	}
 	if len(g.Story) > 40 {
 		t.Errorf("the story has %d lines", len(g.Story))

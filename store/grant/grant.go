@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -94,10 +95,10 @@ type Grant struct {
 	// Extension is what is asked for now, and Extensions what was carried out.
 	Extension  *Extension `json:"extension,omitempty"`
 	Extensions []Extended `json:"extensions,omitempty"`
-	// ExtensionsAsked counts them, and ExtensionsDenied those that were denied or
-	// taken back.
-	ExtensionsAsked  int `json:"extensions_asked,omitempty"`
-	ExtensionsDenied int `json:"extensions_denied,omitempty"`
+	// ExtensionsAsked counts them, and ExtensionsInVain, of each person, those that
+	// were denied or taken back.
+	ExtensionsAsked  int            `json:"extensions_asked,omitempty"`
+	ExtensionsInVain map[UserID]int `json:"extensions_in_vain,omitempty"`
 
 	// AskedAt is when it was put to the approvers again, because the plan had
 	// changed; zero: never.
@@ -213,6 +214,7 @@ func (g Grant) clone() Grant {
 	g.Watch = g.Watch.clone()
 	g.Extension = g.Extension.clone()
 	g.Extensions = slices.Clone(g.Extensions)
+	g.ExtensionsInVain = maps.Clone(g.ExtensionsInVain)
 	if g.Ending != nil {
 		c := *g.Ending
 		c.Steps = slices.Clone(c.Steps)

@@ -20,6 +20,7 @@ const (
 	CannotTell      Code = "cannot_tell"   // Slack did not answer who this is: fail closed
 	RateLimited     Code = "rate_limited"  // too many of them lately
 	AskFirst        Code = "ask_first"     // what it would do beside must be agreed to first
+	WrongPlace      Code = "wrong_place"   // the approvals channel is not ours alone
 )
 
 // Refusal is the only error whose text people are shown: one or two plain
