@@ -30,23 +30,21 @@ type scope struct {
 	// resources that could be named; nil: the resource says it, or IAM, which is
 	// in no region.
 	regions func(Cell) []string
-	bounded bool // where a permissions boundary is asked for, only on roles that have it
+	// bounded asks for the permissions boundary, where there is one to ask for;
+	// else these are actions like the others on the role.
+	bounded bool
 }
 
 // The scopes, in the order of the statements. What has no resource type in the
 // Service Authorization Reference can only be allowed on "*".
 var (
 	onRole = &scope{
-		sid: "ReadTheRole", what: "the cell's role",
-		resources: Cell.roleARNs,
-	}
-	onTrust = &scope{
 		sid: "OpenAndClose", what: "the cell's role",
 		resources: Cell.roleARNs,
 	}
 	onInline = &scope{
-		sid: "EndCredentials", what: "the cell's role", bounded: true,
-		resources: Cell.roleARNs,
+		sid: "EndCredentials", what: "the cell's role; with `--boundary`, only while it has that boundary",
+		resources: Cell.roleARNs, bounded: true,
 	}
 	onAnyRole = &scope{
 		sid: "AskWhatRolesMayDo", what: "any role of the account: which one the instance has is only known by then",
@@ -98,7 +96,7 @@ func everything(Cell) []string { return []string{"*"} }
 var permissions = []permission{
 	{"iam:GetRole", onRole, "who is trusted; read again before each write and after it"},
 	{"iam:GetRolePolicy", onRole, "the dates in the inline policies `" + hardStopName + "` and `" + cutOffName + "`"},
-	{"iam:UpdateAssumeRolePolicy", onTrust, "adds the statement, and takes it out"},
+	{"iam:UpdateAssumeRolePolicy", onRole, "adds the statement, and takes it out"},
 	{"iam:PutRolePolicy", onInline, "the hard stop at the end, and the cut-off of issued credentials"},
 	{"iam:SimulatePrincipalPolicy", onAnyRole, "advice in checks: may the instance write its log, may the role start a session"},
 	{"iam:GetInstanceProfile", onProfiles, "the instance's role, for that advice"},
@@ -123,13 +121,13 @@ var permissions = []permission{
 // never does it, and somebody who has taken the bot over would. Wildcards keep it
 // short: a policy has a quota, too.
 var (
-	// Whoever writes the role's trust could trust itself and come in.
-	denyComingIn = []string{"sts:AssumeRole"}
-	denyShells   = []string{"ssm:ResumeSession", "ssm:SendCommand", "ssm:StartAutomationExecution", "ssm:StartSession"}
-	// Of the role itself only the trust and the inline policies are written.
-	denyWidening = []string{
+	// Of the cell's role only the trust and the inline policies are written; and
+	// whoever writes its trust could trust itself, and come in.
+	denyMore = []string{
 		"iam:Attach*", "iam:Delete*", "iam:Detach*", "iam:PassRole", "iam:PutRolePermissionsBoundary", "iam:TagRole", "iam:UntagRole", "iam:UpdateRole", "iam:UpdateRoleDescription",
+		"sts:AssumeRole",
 	}
+	denyShells = []string{"ssm:ResumeSession", "ssm:SendCommand", "ssm:StartAutomationExecution", "ssm:StartSession"}
 	// Of what the bot runs as, nothing.
 	denyChangingItself = []string{"iam:Add*", "iam:Attach*", "iam:Create*", "iam:Delete*", "iam:Detach*", "iam:PassRole", "iam:Put*", "iam:Tag*", "iam:Untag*", "iam:Update*"}
 )
@@ -260,13 +258,15 @@ func (p *Permissions) add(c Cell, o PermissionOptions) {
 		if s.regions != nil {
 			condition["aws:RequestedRegion"] = s.regions(c)
 		}
-		if s.bounded && o.Boundary != "" {
+		switch {
+		case s.bounded && o.Boundary != "":
 			condition["iam:PermissionsBoundary"] = []string{o.Boundary}
+		case s.bounded:
+			s = onRole // the same resources
 		}
 		p.allow(s, actions, c, condition)
 	}
-	p.deny("NeverComeInItself", denyComingIn, c.roleARNs()...)
-	p.deny("NeverWidenTheRole", denyWidening, c.roleARNs()...)
+	p.deny("NeverComeInNorWidenTheRole", denyMore, c.roleARNs()...)
 	p.deny("NeverOpenAShell", denyShells, "*")
 }
 
@@ -289,14 +289,14 @@ func (p *Permissions) deny(sid string, actions []string, resources ...string) {
 	p.say("Deny", sid, actions, resources, nil)
 }
 
-// say adds a statement, or widens the one of that name to more resources. Denials
-// stand behind what is allowed.
+// say adds a statement, or widens the one of that name to more actions, or to more
+// resources. Denials stand behind what is allowed.
 func (p *Permissions) say(effect, sid string, actions, resources []string, equals map[string][]string) {
 	d := &p.Policy
 	d.Version = "2012-10-17"
 	i := slices.IndexFunc(d.Statement, func(s PolicyStatement) bool { return s.Sid == sid })
 	if i < 0 {
-		s := PolicyStatement{Sid: sid, Effect: effect, Action: slices.Sorted(slices.Values(actions))}
+		s := PolicyStatement{Sid: sid, Effect: effect}
 		if len(equals) > 0 {
 			s.Condition = map[string]map[string][]string{"StringEquals": {}}
 		}
@@ -307,6 +307,7 @@ func (p *Permissions) say(effect, sid string, actions, resources []string, equal
 		d.Statement = slices.Insert(d.Statement, i, s)
 	}
 	s := &d.Statement[i]
+	s.Action = slices.Sorted(slices.Values(union(s.Action, actions)))
 	s.Resource = union(s.Resource, resources)
 	for key, values := range equals {
 		s.Condition["StringEquals"][key] = union(s.Condition["StringEquals"][key], values)

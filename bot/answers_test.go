@@ -233,7 +233,7 @@ func TestEmergencyWords_whoMay(t *testing.T) {
 		}
 		s.live(0)
 		s.untouched()
-		wants(t, s.ana.submits(s.ana.modal(), good(values{"for": "1h"})), "BG-1 is opening now, without approval")
+		wants(t, s.ana.submits(s.ana.modal(), good(values{"for": "1h", "for_other": ""})), "BG-1 is opening now, without approval")
 		s.until("BG-1", "Open until 10:00", "emergency")
 		// The requester's form, sent in as an emergency by somebody who may not.
 		s.mia.says("grant")

@@ -83,10 +83,13 @@ func (r *room) keep(ctx context.Context, guest bool) error {
 				return nil
 			}
 		case guest:
-			if !r.bot.waitForAccess(ctx, roomAgain) {
-				if ctx.Err() != nil {
-					return nil
-				}
+			left := r.bot.waitForAccess(ctx, roomAgain)
+			select {
+			case <-ctx.Done():
+				return nil
+			default:
+			}
+			if !left {
 				return errors.New(now.sentence)
 			}
 		default:

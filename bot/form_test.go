@@ -481,7 +481,7 @@ func TestForm_hostileText(t *testing.T) {
 			if e := s.ana.modal().Errors; e["arn"] == "" || e["for_other"] == "" {
 				t.Errorf("the errors are %v", e)
 			}
-			wants(t, s.ana.submits(s.ana.modal(), values{"arn": vendor, "for": "4h"}), "BG-1 is requested")
+			wants(t, s.ana.submits(s.ana.modal(), values{"arn": vendor, "for": "4h", "for_other": ""}), "BG-1 is requested")
 			s.until("BG-1", "Requested", "Checks:")
 			s.ben.chooses("BG-1", less)
 			s.ben.submits(s.ben.modal(), values{"for": "other", "for_other": string(short)})

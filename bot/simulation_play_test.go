@@ -430,7 +430,7 @@ func (p *play) mishap(s step) {
 	case doOrphan:
 		p.orphan()
 	case doDisk:
-		if p.ended != nil && !p.power.off.Load() {
+		if p.ended != nil && !p.power.off.Load() && p.free == nil {
 			free := diskFull(p.t, p.path)
 			p.mu.Lock()
 			p.free = free

@@ -51,33 +51,13 @@ resource "aws_iam_role_policy" "breakglass_bot_777788889999" {
     Version = "2012-10-17"
     Statement = [
       {
-        Sid    = "ReadTheRole"
+        Sid    = "OpenAndClose"
         Effect = "Allow"
         Action = [
           "iam:GetRole",
           "iam:GetRolePolicy",
-        ]
-        Resource = [
-          "arn:aws:iam::777788889999:role/support",
-          "arn:aws:iam::777788889999:role/*/support",
-        ]
-      },
-      {
-        Sid    = "OpenAndClose"
-        Effect = "Allow"
-        Action = [
-          "iam:UpdateAssumeRolePolicy",
-        ]
-        Resource = [
-          "arn:aws:iam::777788889999:role/support",
-          "arn:aws:iam::777788889999:role/*/support",
-        ]
-      },
-      {
-        Sid    = "EndCredentials"
-        Effect = "Allow"
-        Action = [
           "iam:PutRolePolicy",
+          "iam:UpdateAssumeRolePolicy",
         ]
         Resource = [
           "arn:aws:iam::777788889999:role/support",
@@ -196,18 +176,7 @@ resource "aws_iam_role_policy" "breakglass_bot_777788889999" {
         }
       },
       {
-        Sid    = "NeverComeInItself"
-        Effect = "Deny"
-        Action = [
-          "sts:AssumeRole",
-        ]
-        Resource = [
-          "arn:aws:iam::777788889999:role/support",
-          "arn:aws:iam::777788889999:role/*/support",
-        ]
-      },
-      {
-        Sid    = "NeverWidenTheRole"
+        Sid    = "NeverComeInNorWidenTheRole"
         Effect = "Deny"
         Action = [
           "iam:Attach*",
@@ -219,6 +188,7 @@ resource "aws_iam_role_policy" "breakglass_bot_777788889999" {
           "iam:UntagRole",
           "iam:UpdateRole",
           "iam:UpdateRoleDescription",
+          "sts:AssumeRole",
         ]
         Resource = [
           "arn:aws:iam::777788889999:role/support",

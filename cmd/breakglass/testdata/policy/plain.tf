@@ -9,37 +9,13 @@ resource "aws_iam_policy" "breakglass_444455556666" {
     Version = "2012-10-17"
     Statement = [
       {
-        Sid    = "ReadTheRole"
+        Sid    = "OpenAndClose"
         Effect = "Allow"
         Action = [
           "iam:GetRole",
           "iam:GetRolePolicy",
-        ]
-        Resource = [
-          "arn:aws:iam::444455556666:role/ssm-access-from-other-accounts-helios-prod",
-          "arn:aws:iam::444455556666:role/*/ssm-access-from-other-accounts-helios-prod",
-          "arn:aws:iam::444455556666:role/ssm-access-from-other-accounts",
-          "arn:aws:iam::444455556666:role/*/ssm-access-from-other-accounts",
-        ]
-      },
-      {
-        Sid    = "OpenAndClose"
-        Effect = "Allow"
-        Action = [
-          "iam:UpdateAssumeRolePolicy",
-        ]
-        Resource = [
-          "arn:aws:iam::444455556666:role/ssm-access-from-other-accounts-helios-prod",
-          "arn:aws:iam::444455556666:role/*/ssm-access-from-other-accounts-helios-prod",
-          "arn:aws:iam::444455556666:role/ssm-access-from-other-accounts",
-          "arn:aws:iam::444455556666:role/*/ssm-access-from-other-accounts",
-        ]
-      },
-      {
-        Sid    = "EndCredentials"
-        Effect = "Allow"
-        Action = [
           "iam:PutRolePolicy",
+          "iam:UpdateAssumeRolePolicy",
         ]
         Resource = [
           "arn:aws:iam::444455556666:role/ssm-access-from-other-accounts-helios-prod",
@@ -159,20 +135,7 @@ resource "aws_iam_policy" "breakglass_444455556666" {
         }
       },
       {
-        Sid    = "NeverComeInItself"
-        Effect = "Deny"
-        Action = [
-          "sts:AssumeRole",
-        ]
-        Resource = [
-          "arn:aws:iam::444455556666:role/ssm-access-from-other-accounts-helios-prod",
-          "arn:aws:iam::444455556666:role/*/ssm-access-from-other-accounts-helios-prod",
-          "arn:aws:iam::444455556666:role/ssm-access-from-other-accounts",
-          "arn:aws:iam::444455556666:role/*/ssm-access-from-other-accounts",
-        ]
-      },
-      {
-        Sid    = "NeverWidenTheRole"
+        Sid    = "NeverComeInNorWidenTheRole"
         Effect = "Deny"
         Action = [
           "iam:Attach*",
@@ -184,6 +147,7 @@ resource "aws_iam_policy" "breakglass_444455556666" {
           "iam:UntagRole",
           "iam:UpdateRole",
           "iam:UpdateRoleDescription",
+          "sts:AssumeRole",
         ]
         Resource = [
           "arn:aws:iam::444455556666:role/ssm-access-from-other-accounts-helios-prod",
