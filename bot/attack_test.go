@@ -1275,46 +1275,71 @@ func TestAttack_slackLeadsElsewhere(t *testing.T) {
 			return code, "redirect"
 		}
 	}
-	forged := func(text string) slacksim.Answer {
-		return func(w http.ResponseWriter, _ *http.Request) (int, string) {
+	// An address with a ticket that is good, so that whoever goes there is let in.
+	socket := func(s *stage, at string) slacksim.Answer {
+		return func(w http.ResponseWriter, r *http.Request) (int, string) {
+			req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "http://attacker/api/apps.connections.open", http.NoBody)
+			if err != nil {
+				t.Error(err)
+				return 0, "dropped"
+			}
+			req.Header.Set("Authorization", "Bearer "+s.slack.AppToken())
+			resp, err := s.slack.HTTPClient().Do(req)
+			if err != nil {
+				return 0, "dropped"
+			}
+			defer resp.Body.Close()
+			var open struct{ URL string }
+			if err := json.NewDecoder(resp.Body).Decode(&open); err != nil || !strings.HasPrefix(open.URL, "ws://localhost/") {
+				t.Errorf("Slack offers %q (%v)", open.URL, err)
+			}
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, text)
+			_, _ = w.Write(quoted(map[string]any{"ok": true, "url": at + strings.TrimPrefix(open.URL, "ws://localhost/")}))
 			return http.StatusOK, "forged"
 		}
 	}
 	for name, c := range map[string]struct {
-		method string
-		answer slacksim.Answer
+		at       string // where the socket is said to be
+		redirect slacksim.Answer
 	}{
-		"a socket in the clear":       {"apps.connections.open", forged(`{"ok":true,"url":"ws://evil.example/link/?ticket=1"}`)},
-		"a socket at the metadata":    {"apps.connections.open", forged(`{"ok":true,"url":"ws://169.254.169.254/latest/"}`)},
-		"a socket over http":          {"apps.connections.open", forged(`{"ok":true,"url":"http://evil.example/"}`)},
-		"a socket in a file":          {"apps.connections.open", forged(`{"ok":true,"url":"file:///etc/passwd"}`)},
-		"a socket that looks like us": {"apps.connections.open", forged(`{"ok":true,"url":"ws://localhost@evil.example/"}`)},
-		"a socket beside us":          {"apps.connections.open", forged(`{"ok":true,"url":"ws://localhost.evil.example/"}`)},
-		"a socket without a host":     {"apps.connections.open", forged(`{"ok":true,"url":"ws:///x"}`)},
-		"no socket":                   {"apps.connections.open", forged(`{"ok":true,"url":""}`)},
-		"a socket that is no text":    {"apps.connections.open", forged(`{"ok":true,"url":{"a":1}}`)},
-		"301":                         {"*", redirect(301, "http://evil.example/api/")},
-		"302 to TLS":                  {"*", redirect(302, "https://evil.example/api/")},
-		"307, with the body":          {"*", redirect(307, "https://evil.example/api/")},
-		"308, in the clear":           {"*", redirect(308, "http://evil.example/api/")},
-		"303 to a file":               {"*", redirect(303, "file:///etc/passwd")},
-		"to another scheme":           {"*", redirect(307, "gopher://evil.example:25/")},
+		"a socket in the clear":       {at: "ws://evil.example/"},
+		"a socket at the metadata":    {at: "ws://169.254.169.254/"},
+		"a socket over http":          {at: "http://evil.example/"},
+		"a socket in a file":          {at: "file:///etc/"},
+		"a socket that looks like us": {at: "ws://localhost@evil.example/"},
+		"a socket beside us":          {at: "ws://localhost.evil.example/"},
+		"a socket of a number":        {at: "ws://2130706433/"},
+		"a socket without a host":     {at: "ws:///"},
+		"a socket without a scheme":   {at: "//evil.example/"},
+		"301":                         {redirect: redirect(301, "http://evil.example/api/")},
+		"302 to TLS":                  {redirect: redirect(302, "https://evil.example/api/")},
+		"307, with the body":          {redirect: redirect(307, "https://evil.example/api/")},
+		"308, in the clear":           {redirect: redirect(308, "http://evil.example/api/")},
+		"303 to a file":               {redirect: redirect(303, "file:///etc/passwd")},
+		"to another scheme":           {redirect: redirect(307, "gopher://evil.example:25/")},
 	} {
 		beside(t, name, func(t *testing.T, s *stage) {
 			s.opens(askHour)
 			leads := s.outside()
-			s.slack.Inject(slacksim.Fault{Method: c.method, Answer: c.answer})
+			if c.redirect != nil {
+				s.slack.Inject(slacksim.Fault{Answer: c.redirect})
+			} else {
+				s.slack.Inject(slacksim.Fault{
+					Method: "apps.connections.open", Answer: socket(s, c.at),
+					When: func(c slacksim.Call) bool { return c.Host != "attacker" },
+				})
+			}
 			for _, x := range s.slack.Connections() {
 				x.Drop()
 			}
-			time.Sleep(90 * minute)
+			for range 90 {
+				time.Sleep(time.Minute)
+				if s.bot.Ready() == nil {
+					t.Fatal("the bot has a socket that is not Slack's")
+				}
+			}
 			if hosts := leads(); len(hosts) != 0 {
 				t.Errorf("the bot went to %q", hosts)
-			}
-			if s.ended == nil || s.bot.Ready() == nil {
-				t.Error("the bot has a socket, of whomever")
 			}
 			s.phase("BG-1", grant.Closed)
 			s.shut(s.cell)
@@ -1456,8 +1481,8 @@ func TestAttack_secretsInTheLog(t *testing.T) {
 	}, quiet)
 }
 
-func quoted(s string) []byte {
-	js, err := json.Marshal(s)
+func quoted(v any) []byte {
+	js, err := json.Marshal(v)
 	if err != nil {
 		panic(err)
 	}
