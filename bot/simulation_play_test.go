@@ -96,13 +96,19 @@ func (p *play) turn(n int) {
 func (p *play) bad(letter, format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.wrong == "" {
-		when := "at the end"
-		if p.now >= 0 {
-			when = fmt.Sprintf("at step %d", p.now)
-		}
-		p.wrong = fmt.Sprintf("(%s) %s, %s: %s", letter, when, time.Now().UTC().Format("15:04:05.000"), fmt.Sprintf(format, args...))
+	p.wrongly(letter, format, args...)
+}
+
+// wrongly is bad, with the ledger held.
+func (p *play) wrongly(letter, format string, args ...any) {
+	if p.wrong != "" {
+		return
 	}
+	when := "at the end"
+	if p.now >= 0 {
+		when = fmt.Sprintf("at step %d", p.now)
+	}
+	p.wrong = fmt.Sprintf("(%s) %s, %s: %s", letter, when, time.Now().UTC().Format("15:04:05.000"), fmt.Sprintf(format, args...))
 }
 
 func (p *play) broken() string {

@@ -270,6 +270,10 @@ func (m *muse) grant(g int) (lane []step) {
 			add(oneOf(r, press(eva, "Deny"), press(who, "Withdraw"), press(rob, "Revoke")))
 			lane[len(lane)-1].beside = true
 		}
+		if odds(r, 15) { // while it is opening
+			add(step{do: doRevoke, who: oneOf(r, who, rob, eva), on: g, what: "one"})
+			lane[len(lane)-1].after = time.Duration(r.IntN(4)) * 300 * time.Millisecond
+		}
 		if odds(r, 10) {
 			add(step{do: doAgain, n: r.IntN(2)})
 		}

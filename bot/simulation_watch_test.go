@@ -236,15 +236,24 @@ func (p *play) afterAWS(_ context.Context, c awssim.Call) {
 	if c.Op != "UpdateAssumeRolePolicy" || !c.Done || !strings.HasSuffix(c.Caller, ":user/breakglass-bot") {
 		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.mistake()
 	for _, g := range p.gates {
-		if g.cell.Role.Name() == c.Params["RoleName"] {
-			p.mu.Lock()
-			wrong := p.took(g, c.Params["PolicyDocument"], false)
-			p.mu.Unlock()
-			if wrong != "" {
-				p.bad(wrong[:1], "%s\n%s", wrong[2:], c.Params["PolicyDocument"])
-			}
+		if g.cell.Role.Name() != c.Params["RoleName"] {
+			continue
 		}
+		if wrong := p.took(g, c.Params["PolicyDocument"], false); wrong != "" {
+			p.wrongly(wrong[:1], "%s\n%s", wrong[2:], c.Params["PolicyDocument"])
+		}
+	}
+}
+
+// mistake is for a panic of the onlooker's own, which the bot would outlive. The
+// ledger is held.
+func (p *play) mistake() {
+	if x := recover(); x != nil {
+		p.wrongly("x", "the onlooker: %v", x)
 	}
 }
 
@@ -341,7 +350,7 @@ func (p *play) mayStand(g *gate, id int, s statement, t trusted, was *trusted, n
 		return fmt.Sprintf("b BG-%d is opened without a hard stop", id)
 	}
 	versions := g.cell.Region.DocumentVersions(prefsDoc)
-	if !strings.Contains(versions[len(versions)-1].Content, g.group) && now.Sub(g.logged) > tail {
+	if logged := len(versions) > 0 && strings.Contains(versions[len(versions)-1].Content, g.group); !logged && now.Sub(g.logged) > tail {
 		return fmt.Sprintf("a BG-%d is opened without logging", id)
 	}
 	return ""
@@ -560,6 +569,7 @@ func (p *play) maybeUnheard(d *deed) bool {
 func (p *play) gaze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.mistake()
 	changes := p.slack.Changes(p.looked)
 	p.looked += len(changes)
 	for _, c := range changes {
@@ -613,9 +623,7 @@ func (p *play) sawClosed(id int, at time.Time) {
 	p.closed[id] = at
 	p.n.closed++
 	wrong := func(format string, args ...any) {
-		if p.wrong == "" {
-			p.wrong = fmt.Sprintf("(h) at step %d, %s: the card of BG-%d says Closed, and ", p.now, at.UTC().Format("15:04:05"), id) + fmt.Sprintf(format, args...)
-		}
+		p.wrongly("h", "the card of BG-%d says Closed, and %s", id, fmt.Sprintf(format, args...))
 	}
 	for _, g := range p.gates {
 		if t := g.ours[id]; t != nil && t.present && !t.byHand {
@@ -724,9 +732,7 @@ func (p *play) entered(g *gate, as string, key awssim.Credentials) *visit {
 		if len(late) > 0 {
 			letter = "b"
 		}
-		if p.wrong == "" {
-			p.wrong = fmt.Sprintf("(%s) at step %d, %s: %s may assume the role of %s, and nothing explains it (%s)", letter, p.now, now.UTC().Format("15:04:05"), as, g.name, strings.Join(late, ", "))
-		}
+		p.wrongly(letter, "%s may assume the role of %s, and nothing explains it (%s)", as, g.name, strings.Join(late, ", "))
 		return nil
 	}
 	p.came = append(p.came, v)
@@ -741,8 +747,8 @@ func (p *play) check() {
 	}
 	p.mu.Lock()
 	for id, list := range p.standing {
-		if len(list) > 1 && p.wrong == "" {
-			p.wrong = fmt.Sprintf("(g) at step %d: BG-%d has %d cards\n%s", p.now, id, len(list), p.callsToSlack("chat.postMessage", "conversations.history"))
+		if len(list) > 1 {
+			p.wrongly("g", "BG-%d has %d cards\n%s", id, len(list), p.callsToSlack("chat.postMessage", "conversations.history"))
 		}
 	}
 	p.mu.Unlock()
@@ -789,8 +795,8 @@ func (p *play) checkDeeds() {
 		if !p.stood(d) {
 			continue
 		}
-		if _, known, err := p.db.Known("envelope/" + d.envelope); !known && p.wrong == "" {
-			p.wrong = fmt.Sprintf("(e) at step %d: what @%s did at %s (%s BG-%d) was acknowledged, and the store does not know it (%v)", p.now, d.who, d.at.Format("15:04:05.000"), d.kind, d.grant, err)
+		if _, known, err := p.db.Known("envelope/" + d.envelope); !known {
+			p.wrongly("e", "what @%s did at %s (%s BG-%d) was acknowledged, and the store does not know it (%v)", d.who, d.at.Format("15:04:05.000"), d.kind, d.grant, err)
 		}
 	}
 }
@@ -824,8 +830,8 @@ func (p *play) checkOver() {
 			if t.byHand || now.Before(over) || !proven && (!well || now.Sub(over) <= tail) {
 				continue
 			}
-			if t.present && well && p.wrong == "" {
-				p.wrong = fmt.Sprintf("(b) at step %d, %s: BG-%d was over at %s, and its statement stands", p.now, now.UTC().Format("15:04:05"), id, over.Format("15:04:05"))
+			if t.present && well {
+				p.wrongly("b", "BG-%d was over at %s, and its statement stands", id, over.Format("15:04:05"))
 			}
 			for _, v := range p.came {
 				if v.g != g || v.as != t.principal || len(v.by) == 0 || v.byHand || p.explained(v, id, now) || v.at.After(over) {
@@ -834,8 +840,8 @@ func (p *play) checkOver() {
 				if p.leftTo(g, id, v.as) {
 					continue
 				}
-				if v.shell != nil && !ended(v.shell) && p.wrong == "" {
-					p.wrong = fmt.Sprintf("(b) at step %d, %s: BG-%d was over at %s, and a shell of %s from %s lives, opened under %v; %s", p.now, now.UTC().Format("15:04:05"), id, over.Format("15:04:05"), v.as, v.at.Format("15:04:05"), v.by, g.tells())
+				if v.shell != nil && !ended(v.shell) {
+					p.wrongly("b", "BG-%d was over at %s, and a shell of %s from %s lives, opened under %v; %s", id, over.Format("15:04:05"), v.as, v.at.Format("15:04:05"), v.by, g.tells())
 				}
 				if !p.probed[id] && now.Before(v.key.Expires) {
 					creds = append(creds, suspect{id, v})

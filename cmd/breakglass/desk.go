@@ -271,6 +271,21 @@ func openToOthers(dir string) string {
 	return fmt.Sprintf("others than its owner may write to the directory %s (mode %04o): chmod go-w it, and ask who has", dir, info.Mode().Perm())
 }
 
+// ownDatabase refuses to begin with a database that another user may have put in the
+// place of ours, with approvals of their own in it. Where nobody else may read such a
+// file, only root can: a command that ends access may do so, a bot that opens it not.
+func ownDatabase(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil //nolint:nilerr // a first start, or [store.Open] says it better
+	}
+	uid, known := ownerOf(info)
+	if !known || uid == 0 || uid == os.Geteuid() {
+		return nil
+	}
+	return fmt.Errorf("open the database %s: it belongs to another user (uid %d) than the bot runs as (uid %d), who may have put it there. Run the bot as that user, or make sure that it is yours and chown it", path, uid, os.Geteuid())
+}
+
 // serveDesk answers on a listener until the context ends, and returns when no
 // handler runs any more: then the database may be closed.
 func serveDesk(ctx context.Context, l net.Listener, handler http.Handler) error {

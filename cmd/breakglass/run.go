@@ -28,6 +28,9 @@ func (runCommand) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
+	if err := ownDatabase(cfg.Store.Path); err != nil {
+		return databaseTrouble(err)
+	}
 	db, err := store.Open(cfg.Store.Path)
 	if err != nil {
 		return databaseTrouble(err)
