@@ -29,13 +29,6 @@ import (
 // stops them. They come in by the front door: the real bot, slack-go and the AWS SDK,
 // against Slack and AWS as they are.
 
-// succeeds marks an attack that nothing stops yet, with the finding. Whoever stops it
-// takes the line out.
-func succeeds(t *testing.T, finding string) {
-	t.Helper()
-	t.Skip("this attack succeeds: " + finding)
-}
-
 // ---- What an attacker does.
 
 // keep copies a payload as Slack sends it.
@@ -416,10 +409,9 @@ func TestAttack_replayedEnvelope(t *testing.T) {
 		s.sends("yes-again", "interactive", yes)
 		s.approvedBy("BG-1", ben)
 		s.phase("BG-1", grant.Requested)
-		// The request itself is one more request at the most: it opens nothing.
+		// What began a grant is remembered as long as the grant.
 		s.sends("ask-again", "slash_commands", ask)
-		s.live(12)
-		s.undecided("BG-12")
+		s.live(11)
 
 		s.eva.presses("BG-1", "Approve")
 		s.until("BG-1", "Open until")
@@ -435,7 +427,6 @@ func TestAttack_replayedEnvelope(t *testing.T) {
 
 	// An emergency needs nobody else, so that its words, played back, open access.
 	beside(t, "an emergency, the next day", func(t *testing.T, s *stage) {
-		succeeds(t, "dedupe keys are forgotten after a day, and an emergency's words have nothing else to stand against them: store.remember should keep the keys of what begins a grant as long as the grant")
 		var ask map[string]any
 		s.ana.says(askEmergency, keep(&ask))
 		s.until("BG-1", "Open until")
@@ -673,7 +664,6 @@ func TestAttack_ownRequestThroughAnotherID(t *testing.T) {
 	}
 	// The same person of the organisation, twice in our team.
 	beside(t, "a second account", func(t *testing.T, s *stage) {
-		succeeds(t, "people are told apart by their id in the team alone: the enterprise_user.id that users.info answers is not looked at, neither for the requester nor for those who have approved")
 		s.slack.EditUser(ana, func(u *slacksim.User) { u.EnterpriseUserID = "W0ANA" })
 		s.slack.AddUser(slacksim.User{ID: "U0ANA7", EnterpriseUserID: "W0ANA"})
 		s.asks(askProd)
@@ -1404,7 +1394,6 @@ func TestAttack_responseURL(t *testing.T) {
 		"what listens here":    "http://127.0.0.1:6443/api/v1/secrets",
 	} {
 		beside(t, name, func(t *testing.T, s *stage) {
-			succeeds(t, "bot.whisperer calls every response_url that is private: only one on the host of slack.api_url, or on its hooks., is Slack's")
 			s.asks(askProd)
 			leads := s.outside()
 			if i, err := s.mia.Click(t.Context(), s.card("BG-1"), "Approve", set("response_url", u)); err != nil || !i.Acked {
@@ -1438,7 +1427,6 @@ func TestAttack_responseURL(t *testing.T) {
 // value is quoted. Every story's end looks for secrets in the whole log.
 func TestAttack_secretsInTheLog(t *testing.T) {
 	beside(t, "said back", func(t *testing.T, s *stage) {
-		succeeds(t, "the error of Slack's answer is logged as it is, whatever it says: bot.openGate should put a code of its own in the place of one that does not look like ^[a-z0-9_]+$")
 		s.asks(askProd)
 		for _, method := range []string{"users.info", "chat.postEphemeral", "chat.update", "views.open", "views.publish"} {
 			s.slack.Inject(slacksim.Fault{Method: method, Answer: slacksim.Refuse("bad token " + s.slack.BotToken())})

@@ -9,6 +9,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -140,7 +141,11 @@ func New(o Options) (*Bot, error) {
 	}
 	// Slack's Web API redirects nobody, and a token must not follow one.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	b.gate = &openGate{next: client.Transport}
+	home, err := url.Parse(o.APIURL)
+	if err != nil {
+		return nil, fmt.Errorf("bot: option APIURL: %w", err)
+	}
+	b.gate = &openGate{next: client.Transport, home: home}
 	client.Transport = b.gate
 	b.api = slack.New(
 		o.BotToken,

@@ -175,6 +175,9 @@ func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, ty
 		if err != nil {
 			return "", reply{}, err
 		}
+		if err := b.people.another(ctx, in.user, g.ID, g.Requester, g.Approvals); by.Approver && err != nil {
+			return "", reply{}, err
+		}
 		res, err := b.commit(in, g.ID, grant.Approve{By: by, For: d, Yes: yes})
 		if refusal, ok := errors.AsType[*grant.Refusal](err); ok && (refusal.Code == grant.BadRequest || refusal.Code == grant.TooLong) {
 			return "", reply{}, onPeriod(refusal)

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +26,7 @@ import (
 // refusal without a reason one.
 type openGate struct {
 	next http.RoundTripper
+	home *url.URL // slack.api_url
 
 	mu     sync.Mutex
 	opened []time.Time // within the last minute
@@ -91,13 +94,19 @@ func (g *openGate) RoundTrip(req *http.Request) (*http.Response, error) {
 		URL   string `json:"url"`
 	}
 	if json.Unmarshal(body, &answer) == nil {
-		if opens && answer.URL != "" && !Private(answer.URL) {
+		switch {
+		case opens && answer.URL != "" && !Private(answer.URL):
 			return nil, errors.New("apps.connections.open offered a socket without encryption, which was refused")
-		}
-		if answer.OK != nil && !*answer.OK && answer.Error == "" {
+		case opens && answer.URL != "" && !g.slacks(answer.URL):
+			return nil, errors.New("apps.connections.open offered a socket that is not Slack's, which was refused")
+		case answer.OK != nil && !*answer.OK && answer.Error == "":
 			// slack-go takes this for success, and would have an empty group, a
 			// message that stands nowhere, a team without an id.
 			body = []byte(`{"ok":false,"error":"no_reason_given"}`)
+		case answer.OK != nil && !*answer.OK && !codePattern.MatchString(answer.Error):
+			// Slack's errors are codes, and go into the log. What else somebody puts
+			// there, what they were sent for example, does not.
+			body = []byte(`{"ok":false,"error":"no_known_reason"}`)
 		}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -126,6 +135,32 @@ func Private(raw string) bool {
 	default:
 		return false
 	}
+}
+
+// codePattern is what the errors of Slack's Web API look like.
+var codePattern = regexp.MustCompile(`^[a-z0-9_]{1,60}$`)
+
+// slacks reports whether an address that Slack has named is Slack's: on the very host
+// of the Web API, or, encrypted, on a name under it (wss-primary.slack.com,
+// hooks.slack.com). Nobody leads us elsewhere, least of all to what listens on this
+// machine or in this network alone.
+func (g *openGate) slacks(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || !Private(raw) {
+		return false
+	}
+	if g.home != nil && strings.EqualFold(u.Host, g.home.Host) {
+		return true
+	}
+	if u.Scheme != "https" && u.Scheme != "wss" || u.Port() != "" && u.Port() != "443" {
+		return false
+	}
+	domains := []string{"slack.com", "slack-gov.com"}
+	if g.home != nil && strings.Contains(g.home.Hostname(), ".") && net.ParseIP(g.home.Hostname()) == nil {
+		domains = append(domains, strings.ToLower(g.home.Hostname()))
+	}
+	host := strings.ToLower(u.Hostname())
+	return slices.ContainsFunc(domains, func(d string) bool { return strings.HasSuffix(host, "."+d) })
 }
 
 // permanentErrors are the answers of Slack that no waiting mends. slack-go's own

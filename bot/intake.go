@@ -233,6 +233,12 @@ func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionC
 	in := intent{keys: []string{"envelope/" + env}, user: user, ref: reference(), trigger: cb.TriggerID}
 	tell := func(err error) {
 		answer := b.refusal("click", in, err)
+		if cb.Type == slack.InteractionTypeViewSubmission {
+			// In the form's place: an empty acknowledgement would close it, and the
+			// answer with it.
+			ack(map[string]any{"response_action": "update", "view": json.RawMessage(view.Said("Not done", answer.msg).JSON())})
+			return
+		}
 		ack(nil)
 		whisper(answer)
 	}
@@ -333,6 +339,9 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		if err != nil {
 			return nil, err
 		}
+		if err := b.people.another(ctx, in.user, g.ID, g.Requester, g.Approvals); by.Approver && err != nil {
+			return nil, err
+		}
 		ev = grant.Approve{By: by}
 		if action == view.ActionApproveRedirect {
 			ev = grant.Approve{By: by, Yes: behind}
@@ -381,6 +390,11 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		if own := action == view.ActionDenyExtension && g.Extension.Pending() && g.Extension.By == in.user; err != nil && !own {
 			return nil, err
 		}
+		if x := g.Extension; x != nil && by.Approver && action == view.ActionApproveExtension {
+			if err := b.people.another(ctx, in.user, g.ID, x.By, x.Approvals); err != nil {
+				return nil, err
+			}
+		}
 		ev = grant.ApproveExtension{By: by, N: n}
 		if action == view.ActionDenyExtension {
 			ev = grant.DenyExtension{By: by, N: n}
@@ -388,6 +402,9 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 	case view.ActionSign:
 		by, err := b.people.approver(ctx, in.user)
 		if err != nil {
+			return nil, err
+		}
+		if err := b.people.another(ctx, in.user, g.ID, g.Requester, nil); by.Approver && err != nil {
 			return nil, err
 		}
 		ev = grant.Sign{By: by}
@@ -518,7 +535,7 @@ func (b *Bot) whisperer(life context.Context, responseURL, channel, user string)
 	return func(r reply) {
 		ctx, cancel := context.WithTimeout(life, 10*time.Second)
 		defer cancel()
-		if responseURL != "" && Private(responseURL) {
+		if b.gate.slacks(responseURL) {
 			body := r.payload()
 			body["replace_original"] = false
 			if err := b.posts.respond(ctx, responseURL, body); err == nil {

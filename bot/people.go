@@ -38,6 +38,7 @@ type directory struct {
 type userAnswer struct {
 	at      time.Time
 	refusal *grant.Refusal // nil: a full member
+	person  string         // the person's id in the organisation, where there is one
 }
 
 type groupAnswer struct {
@@ -209,32 +210,73 @@ func (d *directory) members(ctx context.Context, g grant.GroupID) ([]grant.UserI
 // member answers nil for a full member of our team, and the refusal for anybody
 // else: guests, strangers from shared channels, apps, people who have left.
 func (d *directory) member(ctx context.Context, u grant.UserID) error {
+	known, err := d.user(ctx, u)
+	if err != nil {
+		return err
+	}
+	if known.refusal != nil {
+		return known.refusal
+	}
+	return nil
+}
+
+// another refuses somebody's yes who is, under another account of the organisation,
+// the person who asked or one who has said yes already: users.info names the person
+// behind an account (docs.slack.dev, "User object", enterprise_user.id).
+func (d *directory) another(ctx context.Context, u grant.UserID, id grant.ID, asked grant.UserID, yes []grant.Approval) error {
+	ctx, cancel := context.WithTimeout(ctx, lookup)
+	defer cancel()
+	me, err := d.user(ctx, u)
+	if err != nil || me.person == "" {
+		return err
+	}
+	same := func(other grant.UserID) (bool, error) {
+		if other == u || other == "" {
+			return false, nil // the core knows
+		}
+		them, err := d.user(ctx, other)
+		return err == nil && them.person == me.person, err
+	}
+	if is, err := same(asked); err != nil {
+		return err
+	} else if is {
+		return grant.Refuse(grant.OwnRequest, "%s is your own request, made with another account of yours, so somebody else must approve it. Nothing changed. Ask another approver.", id)
+	}
+	for _, a := range yes {
+		if is, err := same(a.By); err != nil {
+			return err
+		} else if is {
+			return grant.Refuse(grant.AlreadyApproved, "You have approved %s already, with another account of yours, and one person counts once. Nothing changed. Ask another approver.", id)
+		}
+	}
+	return nil
+}
+
+// user is what Slack says of somebody, at most a minute ago.
+func (d *directory) user(ctx context.Context, u grant.UserID) (userAnswer, error) {
 	now := time.Now()
 	d.mu.Lock()
 	known, ok := d.users[u]
 	team := d.team
 	d.mu.Unlock()
 	if team == "" {
-		return cannotTell("which team this is", errors.New("auth.test has not answered yet"))
+		return known, cannotTell("which team this is", errors.New("auth.test has not answered yet"))
 	}
 	if !ok || now.Sub(known.at) >= believed {
 		user, err := d.api.GetUserInfoContext(ctx, string(u))
 		if err != nil {
-			return cannotTell("who you are", err)
+			return known, cannotTell("who you are", err)
 		}
 		if user == nil || grant.UserID(user.ID) != u {
 			// slack-go takes {"ok":false} without an error for success.
-			return cannotTell("who you are", errors.New("users.info answered for nobody"))
+			return known, cannotTell("who you are", errors.New("users.info answered for nobody"))
 		}
-		known = userAnswer{at: now, refusal: outsider(user, team)}
+		known = userAnswer{at: now, refusal: outsider(user, team), person: user.Enterprise.ID}
 		d.mu.Lock()
 		d.users[u] = known
 		d.mu.Unlock()
 	}
-	if known.refusal != nil {
-		return known.refusal
-	}
-	return nil
+	return known, nil
 }
 
 // outsider answers why somebody is not a full member of the team

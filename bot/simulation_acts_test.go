@@ -347,6 +347,8 @@ func (p *play) human(s step) {
 			old := g.past[n-1]
 			add(item{text: "\n    " + old.raw + ",", sid: old.sid, vendor: old.principal})
 		}
+	case "deletes a role that it names":
+		add(item{orphan: true, text: "\n    {\"Effect\": \"Allow\", \"Principal\": {\"AWS\": \"AROALEAVERLEAVERLEAV\"}, \"Action\": \"sts:AssumeRole\"},"})
 	case "deletes the hard stop":
 		g.cell.Role.RemoveInline("BreakglassHardStop")
 		g.stopGone = time.Now()

@@ -353,7 +353,7 @@ func (m *muse) mishap(grants int) []step {
 	case n < 80:
 		return one(step{do: doKnob, what: oneOf(r, "stale", "flapping", "slow to take effect", "slow to end sessions", "ends no sessions", "ends no sessions", "slow documents", "slow calls"), n: 1 + r.IntN(20), long: oneOf(r, time.Minute, 5*time.Minute, 15*time.Minute)})
 	case n < 88:
-		return one(step{do: doHuman, what: oneOf(r, "adds a statement", "adds SingleStore", "adds SingleStore by Sid", "takes ours out", "applies Terraform", "puts ours back", "deletes the hard stop"), n: r.IntN(2)})
+		return one(step{do: doHuman, what: oneOf(r, "adds a statement", "adds SingleStore", "adds SingleStore by Sid", "takes ours out", "applies Terraform", "puts ours back", "deletes the hard stop", "deletes a role that it names"), n: oneOf(r, 0, 0, 1)})
 	case n < 90:
 		return one(step{do: doLogging, n: r.IntN(2)})
 	case n < 93:

@@ -26,7 +26,7 @@
 //	outbox    due, urgency, seq            → owed (JSON); its sequence is the last seq
 //	owes      id, kind, 0, arg             → key in outbox; id 0 is for what is owed for a cell
 //	seen      dedupe key                   → when, id
-//	seen_at   when, dedupe key             →             for pruning
+//	seen_at   when, dedupe key             →             for pruning; what began a grant is not
 //	audit     seq                          → hash, entry (JSON)
 //	guards    cell                         → what is remembered of the cell (JSON)
 //

@@ -41,7 +41,7 @@ func (s *Store) Refused(a Attempt) error {
 		if _, known, err := seenBefore(tx, a.Keys); err != nil || known {
 			return errors.Join(err, errNothing)
 		}
-		if err := remember(tx, a.Keys, a.Grant, a.Now.UTC().Round(0)); err != nil {
+		if err := remember(tx, a.Keys, a.Grant, a.Now.UTC().Round(0), false); err != nil {
 			return err
 		}
 		e := Entry{

@@ -23,7 +23,8 @@ import (
 //	2  Grant.Watch, and the effect watch, which every open grant owes
 //	3  what is remembered of the cells; strays, requests that are asked again,
 //	   extensions, emergencies, approvals for less
-const schema = 3
+//	4  who asked in vain for more time
+const schema = 4
 
 // The reasons for which a database cannot be opened that a caller may want to
 // tell apart.

@@ -117,7 +117,7 @@ func (s *Store) Commit(c Change) (Result, error) {
 		if err != nil && !refused {
 			return err
 		}
-		if err := remember(tx, c.Keys, next.ID, c.Now); err != nil {
+		if err := remember(tx, c.Keys, next.ID, c.Now, begins(c.Event) && !refused); err != nil {
 			return err
 		}
 		if _, err := settle(tx, c.Settles); err != nil {
@@ -328,8 +328,10 @@ func endOf(g grant.Grant) time.Time {
 }
 
 // Dedupe keys are kept for a day: Slack redelivers for about an hour, and a
-// person's stale click is refused by the grant's phase anyway. Every commit
-// prunes a few, so that no commit ever pays for a backlog.
+// person's stale click is refused by the grant's phase anyway. Nothing but its keys
+// stands against the delivery of a request that is played back, so those are kept for
+// as long as the grant. Every commit prunes a few, so that no commit ever pays for a
+// backlog.
 const (
 	keepKeys   = 24 * time.Hour
 	pruneMost  = 8
@@ -356,7 +358,7 @@ func seenBefore(tx *bbolt.Tx, keys []string) (grant.ID, bool, error) {
 	return 0, false, nil
 }
 
-func remember(tx *bbolt.Tx, keys []string, id grant.ID, now time.Time) error {
+func remember(tx *bbolt.Tx, keys []string, id grant.ID, now time.Time, forGood bool) error {
 	seen, seenAt := tx.Bucket(bucketSeen), tx.Bucket(bucketSeenAt)
 	c := seenAt.Cursor()
 	limit := string(timeKey(now.Add(-keepKeys)))
@@ -382,6 +384,9 @@ func remember(tx *bbolt.Tx, keys []string, id grant.ID, now time.Time) error {
 		at := timeKey(now)
 		if err := seen.Put([]byte(k), append(at, idKey(id)...)); err != nil {
 			return err
+		}
+		if forGood {
+			continue
 		}
 		if err := seenAt.Put(append(timeKey(now), k...), nil); err != nil {
 			return err

@@ -25,7 +25,7 @@ var (
 	userPattern    = regexp.MustCompile(`^[UW][A-Z0-9]{1,20}$`)
 	groupPattern   = regexp.MustCompile(`^S[A-Z0-9]{1,20}$`)
 
-	cellPattern     = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	cellPattern     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	digitsPattern   = regexp.MustCompile(`^[0-9]+$`)
 	regionPattern   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
 	clusterPattern  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
@@ -434,7 +434,7 @@ func (w *walker) regions(f field, c Cell) []string {
 
 // cellName reads a name that no command can take for something else.
 func (w *walker) cellName(f field) grant.CellName {
-	name := w.match(f, cellPattern, "a cell's name: letters, digits and . _ -, 64 at most")
+	name := w.match(f, cellPattern, "a cell's name: letters, digits and . _ -, 64 at most, the first a letter or a digit")
 	_, id := grant.ParseID(name)
 	switch {
 	case id || digitsPattern.MatchString(name):

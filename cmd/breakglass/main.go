@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"syscall"
@@ -63,6 +64,9 @@ func main() {
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	// What is said about a wrong argument repeats it, and somebody may type a token
+	// where a file or a command is expected.
+	stderr = &masked{stderr}
 	var cli commandLine
 	helped := false
 	parser, err := kong.New(
@@ -110,6 +114,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return exitFail
 	}
 	return exitDone
+}
+
+// masked takes what looks like one of Slack's tokens out of what is written.
+type masked struct{ w io.Writer }
+
+var tokenPattern = regexp.MustCompile(`\bx(?:ox[a-z]|app)-[A-Za-z0-9-]+`)
+
+// Write implements io.Writer.
+func (m *masked) Write(p []byte) (int, error) {
+	if _, err := m.w.Write(tokenPattern.ReplaceAll(p, []byte("(a token)"))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 type versionCommand struct{}

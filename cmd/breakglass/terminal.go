@@ -22,6 +22,9 @@ func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(fo
 
 // isTerminal reports whether what is written there is seen by a person.
 func isTerminal(w io.Writer) bool {
+	if m, ok := w.(*masked); ok {
+		w = m.w
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
