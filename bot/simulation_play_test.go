@@ -150,7 +150,7 @@ func (p *play) prepare() {
 	p.cell2.Role.Trust(trustBefore)
 	p.cell.Account.Role("auditors")
 	p.world.Tune(func(k *awssim.Knobs) { k.Latency = p.w.latency })
-	p.ledger.begin(p)
+	p.begin(p)
 	p.world.Before(p.beforeAWS)
 	p.world.After(p.afterAWS)
 }
@@ -162,7 +162,7 @@ func (p *play) boot() {
 	run, cutc := &power{}, make(chan struct{})
 	run.after = func(r *http.Request) {
 		p.effect(run, "after a call")
-		if !run.off.Load() && (strings.HasPrefix(r.URL.Path, "/api/chat.")) {
+		if !run.off.Load() && strings.HasPrefix(r.URL.Path, "/api/chat.") {
 			p.gaze()
 		}
 	}

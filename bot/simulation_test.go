@@ -54,22 +54,31 @@ func TestSimulation(t *testing.T) {
 	var sum tally
 	// The subtests are over before the outer one's cleanup.
 	t.Cleanup(func() { t.Log(sum.String()) })
-	for n := range uint64(*simSeeds) { //nolint:gosec // a number of seeds
-		seed := *simFrom + n
-		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
-			t.Parallel()
-			if int(failing.Load()) >= *simMost {
-				return
+	// In batches: a test holds on to every parallel subtest, with all its world, until
+	// the last of them is over.
+	last := *simFrom + uint64(*simSeeds)
+	for first := *simFrom; first < last; first += batchOfSeeds {
+		beyond := min(first+batchOfSeeds, last)
+		t.Run(fmt.Sprintf("seeds=%d-%d", first, beyond-1), func(t *testing.T) {
+			for seed := first; seed < beyond; seed++ {
+				t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+					t.Parallel()
+					if int(failing.Load()) >= *simMost {
+						return
+					}
+					t.Cleanup(func() {
+						if t.Failed() {
+							failing.Add(1)
+						}
+					})
+					sum.add(playSeed(t, seed, nil, true))
+				})
 			}
-			t.Cleanup(func() {
-				if t.Failed() {
-					failing.Add(1)
-				}
-			})
-			sum.add(playSeed(t, seed, nil, true))
 		})
 	}
 }
+
+const batchOfSeeds = 50
 
 // keptSteps reads -steps; nil means all.
 func keptSteps(t *testing.T, list string) []int {
@@ -203,7 +212,7 @@ func replay(name string, seed uint64, keep []int, what string) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, self, "-test.run", "^"+name+"$", fmt.Sprint("-seed=", seed), "-steps="+strings.Join(list, ","), "-test.timeout=100s") //nolint:gosec // this very test, again
+	c := exec.CommandContext(ctx, self, "-test.run", "^"+name+"$", fmt.Sprint("-seed=", seed), "-steps="+strings.Join(list, ","), "-test.timeout=100s")
 	out, err := c.CombinedOutput()
 	if _, failed := errors.AsType[*exec.ExitError](err); !failed {
 		return false
@@ -250,4 +259,4 @@ func (s *tally) String() string {
 }
 
 // dice are the choices of a seed.
-func dice(seed, what uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, what)) } //nolint:gosec // repeatable on purpose
+func dice(seed, what uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, what)) }

@@ -49,7 +49,9 @@ import (
 //     and to list. AWS may fail or we may be down (DESIGN 4.3, "never gives up"); when
 //     all is well for [tail], nothing of it is left.
 //   - A write takes up to the simulated propagation to count, which is always below the
-//     60 s for which sessions are watched (DESIGN 4.3).
+//     60 s for which sessions are watched (DESIGN 4.3). So credentials may work for that
+//     long after Closed, where their cut-off could only be written when the trust had
+//     been gone for long: Closed waits for the trust to settle, and not for the cut-off.
 //   - A decision to end (deny, withdraw, revoke) that was acknowledged is overtaken by
 //     what was on the wire already: [wire].
 //   - Who approved is believed for a minute, and one attempt at opening takes three at
@@ -430,7 +432,7 @@ func (p *play) request(id int) *deed {
 	if d := p.asked[id]; d != nil {
 		return d
 	}
-	g, err := p.db.Grant(grant.ID(id)) //nolint:gosec // small
+	g, err := p.db.Grant(grant.ID(id))
 	if err != nil {
 		return nil
 	}
@@ -831,6 +833,7 @@ func (p *play) checkOver() {
 			if t.byHand || now.Before(over) || !proven && (!well || now.Sub(over) <= tail) {
 				continue
 			}
+			settled := well || now.Sub(p.closed[id]) > grant.DefaultSettle
 			if t.present && well {
 				p.wrongly("b", "BG-%d was over at %s, and its statement stands", id, over.Format("15:04:05"))
 			}
@@ -844,13 +847,11 @@ func (p *play) checkOver() {
 				if v.shell != nil && !ended(v.shell) {
 					p.wrongly("b", "BG-%d was over at %s, and a shell of %s from %s lives, opened under %v; %s", id, over.Format("15:04:05"), v.as, v.at.Format("15:04:05"), v.by, g.tells())
 				}
-				if !p.probed[id] && now.Before(v.key.Expires) {
+				if settled && !p.probed[id] && now.Before(v.key.Expires) {
 					creds = append(creds, suspect{id, v})
 				}
 			}
-			if proven || well {
-				p.probed[id] = true
-			}
+			p.probed[id] = p.probed[id] || settled
 		}
 	}
 	p.mu.Unlock()
@@ -976,7 +977,7 @@ func (p *play) checkCards() {
 			return
 		}
 		cards := p.cards(id.String())
-		if err == nil && len(cards) == 0 && p.torn[int(id)] { //nolint:gosec // small
+		if err == nil && len(cards) == 0 && p.torn[int(id)] {
 			continue // a card that was deleted when all was over comes back at the next change
 		}
 		if err != nil || len(cards) != 1 {
@@ -1036,7 +1037,7 @@ func (p *play) checkLog() {
 	for a, n := range acts {
 		did := 0
 		for _, d := range p.deeds {
-			if d.who == a.who && (d.kind == string(a.kind) && d.grant == int(a.id) || d.kind == "revoke all" && a.kind == grant.KindRevoke) { //nolint:gosec // small
+			if d.who == a.who && (d.kind == string(a.kind) && d.grant == int(a.id) || d.kind == "revoke all" && a.kind == grant.KindRevoke) {
 				did++
 			}
 		}
@@ -1058,7 +1059,7 @@ func (p *play) checkLog() {
 		id, _ := strconv.Atoi(word[:strings.IndexByte(word, '/')])
 		most := 1
 		if strings.Contains(word, "before_end") {
-			most += extended[grant.ID(id)] //nolint:gosec // small
+			most += extended[grant.ID(id)]
 		}
 		if once && n > most && (strings.Contains(word, "before_end") || strings.Contains(word, "unsent") || strings.Contains(word, "unused")) {
 			p.bad("g", "the reminder %s was given %d times, want %d at most", word, n, most)
