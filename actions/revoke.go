@@ -187,7 +187,9 @@ func (c *closing) roleARN() string {
 func (c *closing) stillTrusted() []grant.ID {
 	var ids []grant.ID
 	for _, o := range c.others {
-		if o.Phase != grant.Opening && o.Phase != grant.Open {
+		// One that has written nothing yet trusts nobody, and may never come to it:
+		// who is inside now is not there by it, and would be left for nobody to end.
+		if o.Phase != grant.Open && (o.Phase != grant.Opening || !o.Touched) {
 			continue
 		}
 		if onSameRole(o, c.grant, c.roleARN()) && strings.EqualFold(string(o.Principal), string(c.grant.Principal)) {

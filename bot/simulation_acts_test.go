@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"breakglass/actions/awssim"
 	"breakglass/bot/slacksim"
 	"breakglass/store/grant"
 )
@@ -295,6 +294,7 @@ func (p *play) comes(s step) {
 	g := p.gates[s.n]
 	key, err := p.assume(g.cell, s.what)
 	if err != nil {
+		p.comesBack(g, s.what)
 		return
 	}
 	v := p.entered(g, s.what, key)
@@ -306,6 +306,29 @@ func (p *play) comes(s step) {
 		p.n.ins++
 		p.mu.Unlock()
 		_, _ = v.shell.Type("whoami")
+	}
+}
+
+// comesBack is SingleStore's engineer who tries credentials of before, while the
+// grant that they came in by is still being closed.
+func (p *play) comesBack(g *gate, as string) {
+	p.mu.Lock()
+	var old *visit
+	for _, v := range p.came {
+		if v.g == g && v.as == as && slices.ContainsFunc(v.by, func(id int) bool { return p.closed[id].IsZero() }) {
+			old = v
+		}
+	}
+	p.mu.Unlock()
+	if old == nil {
+		return
+	}
+	if shell, err := p.shell(g.cell, g.region, old.key); err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		again := *old
+		again.shell = shell
+		p.came = append(p.came, &again)
 	}
 }
 
@@ -402,5 +425,3 @@ func textOf(payload string) string {
 	js, _ := json.Marshal(v)
 	return string(js)
 }
-
-var _ = awssim.Credentials{}

@@ -61,6 +61,8 @@ const (
 	tail     = 5 * time.Minute
 	wire     = 500 * time.Millisecond
 	belief   = 4*time.Minute + 15*time.Second
+	// lateCutOff is 0 once Closed waits for the cut-off to settle, as for the trust.
+	lateCutOff = grant.DefaultSettle
 )
 
 // listBegins is where people add statements.
@@ -833,7 +835,7 @@ func (p *play) checkOver() {
 			if t.byHand || now.Before(over) || !proven && (!well || now.Sub(over) <= tail) {
 				continue
 			}
-			settled := well || now.Sub(p.closed[id]) > grant.DefaultSettle
+			settled := well || now.Sub(p.closed[id]) > lateCutOff
 			if t.present && well {
 				p.wrongly("b", "BG-%d was over at %s, and its statement stands", id, over.Format("15:04:05"))
 			}
