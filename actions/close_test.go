@@ -317,6 +317,35 @@ func TestClose_anotherGrantOfTheSamePrincipal(t *testing.T) {
 	})
 }
 
+// Another grant for the principal is approved, and has written nothing yet; perhaps it
+// never will. Who is inside came in by the one that ends, and is put out with it.
+func TestClose_anotherThatHasWrittenNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, s *stage) {
+		ends := s.request().open()
+		waits := s.request()
+		among(ends, waits)
+		creds, err := s.vendor(vendorARN).assume()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, sh := s.mustShell(creds)
+		ends.close()
+		if got := ends.g.Ending.StillTrusted; len(got) != 0 {
+			t.Errorf("left to %v, which has opened nothing", got)
+		}
+		if _, err := sh.Type("whoami"); !errors.Is(err, awssim.ErrSessionEnded) {
+			t.Errorf("the shell lives: %v", err)
+		}
+		if _, _, err := s.shell(creds); err == nil {
+			t.Error("the credentials still open shells")
+		}
+		waits.open()
+		if _, err := s.vendor(vendorARN).assume(); err != nil {
+			t.Errorf("the other is open, and lets nobody in: %v", err)
+		}
+	})
+}
+
 // The hard stop follows the latest end of what is open on the role.
 func TestClose_hardStopFollows(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {
