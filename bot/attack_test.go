@@ -100,13 +100,13 @@ func (s *stage) outside() func() []string {
 	synctest.Wait()
 	var mu sync.Mutex
 	var hosts []string
-	s.power.each = func(r *http.Request) {
+	s.power.each.Store(&hook{func(r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		if host := r.URL.Host; host != "localhost" && !strings.HasSuffix(host, ".amazonaws.com") {
 			hosts = append(hosts, r.URL.String())
 		}
-	}
+	}})
 	return func() []string {
 		synctest.Wait()
 		mu.Lock()

@@ -173,7 +173,7 @@ func TestExtension_atEveryCall(t *testing.T) {
 	bubble(t, func(_ *testing.T, s *stage) {
 		s.wantsMore()
 		var count atomic.Int32
-		s.power.each = func(*http.Request) { count.Add(1) }
+		s.power.each.Store(&hook{func(*http.Request) { count.Add(1) }})
 		s.extending(isNever)
 		all = int(count.Load())
 	}, quiet, readsHistory)
@@ -199,9 +199,9 @@ func TestExtension_atEveryCall(t *testing.T) {
 					close(at)
 				}
 				if how == "power cut after" {
-					s.power.after = hit
+					s.power.after.Store(&hook{hit})
 				} else {
-					s.power.each = hit
+					s.power.each.Store(&hook{hit})
 				}
 				go s.extending(down.Load)
 				select {

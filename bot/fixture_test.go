@@ -375,8 +375,11 @@ func (s *stage) finish() {
 type power struct {
 	off         atomic.Bool
 	disk        []byte
-	each, after func(*http.Request) // see every call, before and after it is made
+	each, after atomic.Pointer[hook] // see every call, before and after it is made
 }
+
+// hook is set while the bot runs and makes its calls.
+type hook struct{ sees func(*http.Request) }
 
 type line struct {
 	p    *power
@@ -388,15 +391,15 @@ func (p *power) line(next http.RoundTripper) http.RoundTripper { return &line{p,
 var errPower = errors.New("the power is off")
 
 func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
-	if l.p.each != nil {
-		l.p.each(r)
+	if h := l.p.each.Load(); h != nil {
+		h.sees(r)
 	}
 	if l.p.off.Load() {
 		return nil, errPower
 	}
 	resp, err := l.next.RoundTrip(r)
-	if l.p.after != nil {
-		l.p.after(r)
+	if h := l.p.after.Load(); h != nil {
+		h.sees(r)
 	}
 	if l.p.off.Load() {
 		if err == nil {

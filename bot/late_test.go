@@ -95,9 +95,9 @@ func TestLate_onceAcrossPowerCuts(t *testing.T) {
 				}
 				s.launchWith(func(p *power) {
 					if how == "power cut after" {
-						p.after = hit
+						p.after.Store(&hook{hit})
 					} else {
-						p.each = hit
+						p.each.Store(&hook{hit})
 					}
 				})
 				select {
@@ -229,7 +229,7 @@ func TestEmergency_atEveryCall(t *testing.T) {
 	all := 0
 	bubble(t, func(_ *testing.T, s *stage) {
 		var count atomic.Int32
-		s.power.each = func(*http.Request) { count.Add(1) }
+		s.power.each.Store(&hook{func(*http.Request) { count.Add(1) }})
 		s.declares(isNever)
 		s.until("BG-1", "Open until")
 		time.Sleep(time.Second)
@@ -252,9 +252,9 @@ func TestEmergency_atEveryCall(t *testing.T) {
 					close(at)
 				}
 				if how == "power cut after" {
-					s.power.after = hit
+					s.power.after.Store(&hook{hit})
 				} else {
-					s.power.each = hit
+					s.power.each.Store(&hook{hit})
 				}
 				go s.declares(down.Load)
 				select {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -311,21 +310,22 @@ func TestRedirect_betweenApprovalAndOpening(t *testing.T) {
 				if cut {
 					at := make(chan struct{})
 					var hit atomic.Bool
-					s.power.each = func(r *http.Request) {
-						if strings.HasPrefix(r.URL.Host, "ssm.") && hit.CompareAndSwap(false, true) {
+					remove := s.world.Before(func(_ context.Context, c awssim.Call) *awssim.Fault {
+						if c.Service == "ssm" && hit.CompareAndSwap(false, true) {
 							s.cut()
 							close(at)
 						}
-					}
+						return nil
+					})
 					s.inTime(s.eva.clicks(s.card("BG-1"), "Approve"), "Approve")
 					select {
 					case <-at:
 						s.afterCut()
 						s.start()
 					case <-time.After(minute):
-						s.power.each = nil
 						t.Error("the preferences were not looked at")
 					}
+					remove()
 				} else {
 					approve(s.eva)
 				}

@@ -67,7 +67,7 @@ func callsOfAStory(t *testing.T) (n int) {
 	bubble(t, func(_ *testing.T, s *stage) {
 		s.slack.SetRateLimits(slacksim.RateLimits{Off: true})
 		var count atomic.Int32
-		s.power.each = func(*http.Request) { count.Add(1) }
+		s.power.each.Store(&hook{func(*http.Request) { count.Add(1) }})
 		s.drive("BG-1", func() bool { return false })
 		n = int(count.Load())
 	}, quiet)
@@ -100,9 +100,9 @@ func TestRestart_atEveryCall(t *testing.T) {
 						close(at)
 					}
 					if how == "power cut after" {
-						s.power.after = hit
+						s.power.after.Store(&hook{hit})
 					} else {
-						s.power.each = hit
+						s.power.each.Store(&hook{hit})
 					}
 					go s.drive("BG-1", down.Load)
 					select {

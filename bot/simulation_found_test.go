@@ -26,12 +26,12 @@ func TestFound_cardPostedBeforeThePowerCut(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {
 		var once atomic.Bool
 		cut := make(chan struct{})
-		s.power.after = func(r *http.Request) {
+		s.power.after.Store(&hook{func(r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/chat.postMessage") && once.CompareAndSwap(false, true) {
 				s.cut()
 				close(cut)
 			}
-		}
+		}})
 		s.ana.tries(askProd)
 		<-cut
 		s.afterCut()

@@ -54,6 +54,8 @@ import (
 //     been gone for long: Closed waits for the trust to settle, and not for the cut-off.
 //   - A decision to end (deny, withdraw, revoke) that was acknowledged is overtaken by
 //     what was on the wire already: [wire].
+//   - What people write into a trust policy in the moment in which we write may be
+//     overwritten: IAM has no conditional write (actions/doc.go, trap 7): [overwritten].
 //   - Who approved is believed for a minute, and one attempt at opening takes three at
 //     most (DESIGN 3.1; openLimit): [belief].
 const (
@@ -61,6 +63,8 @@ const (
 	tail     = 5 * time.Minute
 	wire     = 500 * time.Millisecond
 	belief   = 4*time.Minute + 15*time.Second
+
+	overwritten = 5 * time.Second
 	// lateCutOff is 0 once Closed waits for the cut-off to settle, as for the trust.
 	lateCutOff = grant.DefaultSettle
 )
@@ -93,12 +97,14 @@ type ledger struct {
 	torn     map[int]bool  // somebody deleted its card
 	asked    map[int]*deed // the request that a grant came of
 	closed   map[int]time.Time
-	probed   map[int]bool
-	whispers map[string]string // what people alone were told, by the trigger of their act
-	reminded map[string]int    // by grant and kind
-	arrived  map[string]time.Time
-	came     []*visit
-	entries  map[string]int
+	// announced are the grants that were said to be open.
+	announced map[int]bool
+	probed    map[int]bool
+	whispers  map[string]string // what people alone were told, by the trigger of their act
+	reminded  map[string]int    // by grant and kind
+	arrived   map[string]time.Time
+	came      []*visit
+	entries   map[string]int
 }
 
 // gate is a role that SingleStore may want to assume.
@@ -111,6 +117,7 @@ type gate struct {
 	past         []trusted // statements that have stood
 	edited       time.Time
 	stopGone     time.Time // when people last deleted the hard stop
+	stopped      time.Time // the last end for which the hard stop was tried
 	logged       time.Time // when people last changed the logging
 	mended       bool      // we have taken something of people's out
 }
@@ -148,7 +155,7 @@ type visit struct {
 func (l *ledger) begin(p *play) {
 	*l = ledger{
 		approvers: map[string][]change1{}, tokens: map[string]int{}, buttons: map[int][]slacksim.Button{}, cardsOf: map[int][]string{}, standing: map[int][]string{}, torn: map[int]bool{},
-		asked: map[int]*deed{}, closed: map[int]time.Time{}, probed: map[int]bool{}, whispers: map[string]string{}, reminded: map[string]int{}, arrived: map[string]time.Time{}, entries: map[string]int{},
+		asked: map[int]*deed{}, closed: map[int]time.Time{}, announced: map[int]bool{}, probed: map[int]bool{}, whispers: map[string]string{}, reminded: map[string]int{}, arrived: map[string]time.Time{}, entries: map[string]int{},
 	}
 	for _, u := range []string{ana, ben, eva} {
 		l.approvers[u] = []change1{{time.Now(), true}}
@@ -294,6 +301,9 @@ func (p *play) took(g *gate, doc string, people bool) (wrong string) {
 		case was != nil && was.present && was.raw == t.raw, was != nil && was.orphan && was.end.Equal(t.end):
 			was.present = true
 			continue
+		case was != nil && was.raw == t.raw && now.Sub(g.edited) < overwritten:
+			was.present = true // people took it out in the moment in which another was written
+			continue
 		}
 		if w := p.mayStand(g, id, s, t, was, now); w != "" && wrong == "" {
 			wrong = w
@@ -333,7 +343,10 @@ func (p *play) mayStand(g *gate, id int, s statement, t trusted, was *trusted, n
 		return fmt.Sprintf("a BG-%d was asked for %s and lets in %s", id, ask.arn, t.principal)
 	}
 	if was != nil && was.present {
-		if wrong := p.mayMove(id, ask, t, was, now); wrong == "" || !p.cutAbout(was.at) {
+		// Until people are told that it is open, a write that is not seen to have been
+		// done (its answer was lost, the power was cut) may be done again. It is held to
+		// the same as the first.
+		if wrong := p.mayMove(id, ask, t, was, now); wrong == "" || p.announced[id] {
 			return wrong
 		}
 	}
@@ -359,13 +372,6 @@ func (p *play) mayStand(g *gate, id int, s statement, t trusted, was *trusted, n
 		return fmt.Sprintf("a BG-%d is opened without logging", id)
 	}
 	return ""
-}
-
-// cutAbout reports whether the power was cut at about that time: then the next bot
-// may have read the trust policy before the last write of this one arrived. What it
-// writes over it is held to the same as if it were the first.
-func (p *play) cutAbout(at time.Time) bool {
-	return slices.ContainsFunc(p.cuts, func(cut time.Time) bool { return cut.Sub(at).Abs() < 5*time.Second })
 }
 
 // mayMove answers why the end of a statement may not move.
@@ -484,12 +490,12 @@ func (p *play) keeps(g *gate, list []statement, now time.Time) string {
 		case it.vendor != "" && p.ends(g, it.vendor), it.orphan:
 			g.mended = true // as is promised: a closing takes these out
 			continue
-		case added && now.Sub(g.edited) < 5*time.Second:
-			continue // overwritten in the moment in which it was written: IAM has no conditional write
+		case added && now.Sub(g.edited) < overwritten:
+			continue
 		}
 		return "c a statement that is not ours is lost or changed: " + w.raw
 	}
-	if len(got) > 0 && now.Sub(g.edited) >= 5*time.Second {
+	if len(got) > 0 && now.Sub(g.edited) >= overwritten {
 		return "c a statement is there that nobody wrote: " + got[0].raw
 	}
 	g.items = left
@@ -612,7 +618,10 @@ func (p *play) gaze() {
 				p.buttons[id] = append(p.buttons[id], b)
 			}
 		}
-		if title[2] == "Closed" {
+		switch title[2] {
+		case "Open until":
+			p.announced[id] = true
+		case "Closed":
 			p.sawClosed(id, c.At)
 		}
 	}
@@ -861,6 +870,37 @@ func (p *play) checkOver() {
 		if sh, err := p.shell(c.v.g.cell, c.v.g.region, c.v.key); err == nil {
 			sh.Exit()
 			p.bad("b", "BG-%d is over, and credentials of %s from %s still work", c.id, c.v.as, c.v.at.Format("15:04:05"))
+		}
+	}
+	for _, g := range p.gates {
+		p.checkStop(g, now)
+	}
+}
+
+// checkStop wants credentials refused once the last end on a role is over, whether
+// we are there or not: that is the hard stop's work.
+func (p *play) checkStop(g *gate, now time.Time) {
+	p.mu.Lock()
+	var last time.Time
+	for _, t := range g.ours {
+		if t.end.After(last) {
+			last = t.end
+		}
+	}
+	var keys []*visit
+	if !last.IsZero() && now.After(last.Add(stopTail)) && g.stopGone.IsZero() && !g.stopped.Equal(last) {
+		g.stopped = last
+		for _, v := range p.came {
+			if v.g == g && len(v.by) > 0 && !v.byHand && now.Before(v.key.Expires) {
+				keys = append(keys, v)
+			}
+		}
+	}
+	p.mu.Unlock()
+	for _, v := range keys {
+		if sh, err := p.shell(g.cell, g.region, v.key); err == nil {
+			sh.Exit()
+			p.bad("b", "the last end on the role of %s was at %s, and credentials of %s from %s still work", g.name, last.Format("15:04:05"), v.as, v.at.Format("15:04:05"))
 		}
 	}
 }

@@ -465,9 +465,9 @@ func TestStray_powerCutAtEveryCall(t *testing.T) {
 					close(at)
 				}
 				if how == "after" {
-					s.power.after = hit
+					s.power.after.Store(&hook{hit})
 				} else {
-					s.power.each = hit
+					s.power.each.Store(&hook{hit})
 				}
 				s.cell.Role.Trust(trustBy(byHand))
 				stop := make(chan struct{})
