@@ -160,13 +160,13 @@ func (p *play) prepare() {
 func (p *play) boot() {
 	p.t.Helper()
 	run, cutc := &power{}, make(chan struct{})
-	run.after = func(r *http.Request) {
+	run.after.Store(&hook{func(r *http.Request) {
 		p.effect(run, "after a call")
 		if !run.off.Load() && strings.HasPrefix(r.URL.Path, "/api/chat.") {
 			p.gaze()
 		}
-	}
-	run.each = func(*http.Request) { p.effect(run, "before a call") }
+	}})
+	run.each.Store(&hook{func(*http.Request) { p.effect(run, "before a call") }})
 	p.mu.Lock()
 	p.cutc = cutc
 	p.mu.Unlock()
