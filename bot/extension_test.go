@@ -185,34 +185,8 @@ func TestExtension_atEveryCall(t *testing.T) {
 			beside(t, fmt.Sprint(how, " ", n), func(t *testing.T, s *stage) {
 				old, later := s.wantsMore()
 				s.neverPast(later)
-				var count atomic.Int32
-				var down atomic.Bool
-				at := make(chan struct{})
-				hit := func(*http.Request) {
-					if int(count.Add(1)) != n {
-						return
-					}
-					down.Store(true)
-					if how != "stop" {
-						s.cut()
-					}
-					close(at)
-				}
-				if how == "power cut after" {
-					s.power.after.Store(&hook{hit})
-				} else {
-					s.power.each.Store(&hook{hit})
-				}
-				go s.extending(down.Load)
-				select {
-				case <-at:
-				case <-time.After(10 * minute):
+				if !s.interrupted(how, n, 10*minute, s.extending) {
 					return // this run needed fewer calls
-				}
-				if how == "stop" {
-					s.stop()
-				} else {
-					s.afterCut()
 				}
 				time.Sleep(time.Second)
 				s.start()

@@ -238,34 +238,8 @@ func TestEmergency_atEveryCall(t *testing.T) {
 	for _, how := range []string{"stop", "power cut before", "power cut after"} {
 		for n := 1; n <= all; n += often {
 			beside(t, fmt.Sprint(how, " ", n), func(t *testing.T, s *stage) {
-				var count atomic.Int32
-				var down atomic.Bool
-				at := make(chan struct{})
-				hit := func(*http.Request) {
-					if int(count.Add(1)) != n {
-						return
-					}
-					down.Store(true)
-					if how != "stop" {
-						s.cut()
-					}
-					close(at)
-				}
-				if how == "power cut after" {
-					s.power.after.Store(&hook{hit})
-				} else {
-					s.power.each.Store(&hook{hit})
-				}
-				go s.declares(down.Load)
-				select {
-				case <-at:
-				case <-time.After(5 * minute):
+				if !s.interrupted(how, n, 5*minute, s.declares) {
 					return // this run needed fewer calls
-				}
-				if how == "stop" {
-					s.stop()
-				} else {
-					s.afterCut()
 				}
 				time.Sleep(time.Second)
 				s.start()

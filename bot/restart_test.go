@@ -61,6 +61,43 @@ func (s *stage) try(f func() (slacksim.Interaction, error)) {
 	}
 }
 
+// interrupted plays a story until the bot's nth call, and ends the bot there: by
+// "stop", a "power cut before" the call or a "power cut after" it. It answers false
+// where the story needs fewer calls.
+func (s *stage) interrupted(how string, n int, limit time.Duration, story func(down func() bool)) bool {
+	s.t.Helper()
+	var count atomic.Int32
+	var down atomic.Bool
+	at := make(chan struct{})
+	h := &hook{func(*http.Request) {
+		if int(count.Add(1)) != n {
+			return
+		}
+		down.Store(true)
+		if how != "stop" {
+			s.cut()
+		}
+		close(at)
+	}}
+	if how == "power cut after" {
+		s.power.after.Store(h)
+	} else {
+		s.power.each.Store(h)
+	}
+	go story(down.Load)
+	select {
+	case <-at:
+	case <-time.After(limit):
+		return false
+	}
+	if how == "stop" {
+		s.stop()
+	} else {
+		s.afterCut()
+	}
+	return true
+}
+
 // callsOfAStory is what a whole story costs in calls, to AWS and to Slack.
 func callsOfAStory(t *testing.T) (n int) {
 	t.Helper()
@@ -86,34 +123,8 @@ func TestRestart_atEveryCall(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			for n := 1; n <= all; n += often {
 				beside(t, fmt.Sprint(n), func(t *testing.T, s *stage) {
-					var count atomic.Int32
-					var down atomic.Bool
-					at := make(chan struct{})
-					hit := func(*http.Request) {
-						if int(count.Add(1)) != n {
-							return
-						}
-						down.Store(true)
-						if how != "stop" {
-							s.cut()
-						}
-						close(at)
-					}
-					if how == "power cut after" {
-						s.power.after.Store(&hook{hit})
-					} else {
-						s.power.each.Store(&hook{hit})
-					}
-					go s.drive("BG-1", down.Load)
-					select {
-					case <-at:
-					case <-time.After(time.Hour):
+					if !s.interrupted(how, n, time.Hour, func(down func() bool) { s.drive("BG-1", down) }) {
 						return // this run needed fewer calls
-					}
-					if how == "stop" {
-						s.stop()
-					} else {
-						s.afterCut()
 					}
 					time.Sleep(5 * time.Second)
 					s.start()
