@@ -194,7 +194,7 @@
 //
 //	✓ Trust: done: statement BreakglassBG7 is gone
 //	✓ Credentials: done: everything issued before now is refused
-//	▸ Sessions: running: 2 ended, watching until 15:42:13 UTC
+//	▸ Sessions: running: 2 ended, watching until 15:42:38 UTC
 //	○ Proof: waiting
 //
 //	Reason: stuck node pool
@@ -211,9 +211,9 @@
 //	AWS shows no trust, no usable credentials and no live shell.
 //
 //	✓ Trust: statement `BreakglassBG7` is gone since 2026-11-23 15:41:13 UTC
-//	✓ Credentials: all issued before 2026-11-23 15:42:43 UTC are refused
+//	✓ Credentials: all issued before 2026-11-23 15:42:13 UTC are refused
 //	✓ Sessions: 2 ended, none left
-//	Taken away in 1 min 5 s; it had been open for 1 h 3 min 5 s
+//	Taken away in 1 min 35 s; it had been open for 1 h 3 min 5 s
 //
 //	Asked for by @U0ANA for 4 h
 //	Approved by @U0BEN at 2026-11-23 14:37 UTC, @U0EVA at 2026-11-23 14:38 UTC
@@ -236,9 +236,9 @@
 //	[ Sign review … ]
 //
 //	✓ Trust: statement `BreakglassBG7` is gone since 2026-11-23 15:36:11 UTC
-//	✓ Credentials: all issued before 2026-11-23 15:37:41 UTC are refused
+//	✓ Credentials: all issued before 2026-11-23 15:37:11 UTC are refused
 //	✓ Sessions: 2 ended, none left
-//	Taken away in 1 min 5 s; it had been open for 1 h 5 s
+//	Taken away in 1 min 35 s; it had been open for 1 h 5 s
 //
 //	Asked for by @U0ANA for 4 h
 //	Ended: revoked by @U0BEN: Support is done

@@ -49,9 +49,7 @@ import (
 //     and to list. AWS may fail or we may be down (DESIGN 4.3, "never gives up"); when
 //     all is well for [tail], nothing of it is left.
 //   - A write takes up to the simulated propagation to count, which is always below the
-//     60 s for which sessions are watched (DESIGN 4.3). So credentials may work for that
-//     long after Closed, where their cut-off could only be written when the trust had
-//     been gone for long: Closed waits for the trust to settle, and not for the cut-off.
+//     60 s for which Closed waits after the trust went and after the cut-off was put.
 //   - A decision to end (deny, withdraw, revoke) that was acknowledged is overtaken by
 //     what was on the wire already: [wire].
 //   - What people write into a trust policy in the moment in which we write may be
@@ -65,8 +63,6 @@ const (
 	belief   = 4*time.Minute + 15*time.Second
 
 	overwritten = 5 * time.Second
-	// lateCutOff is 0 once Closed waits for the cut-off to settle, as for the trust.
-	lateCutOff = grant.DefaultSettle
 )
 
 // listBegins is where people add statements.
@@ -844,12 +840,11 @@ func (p *play) checkOver() {
 			if t.byHand || now.Before(over) || !proven && (!well || now.Sub(over) <= tail) {
 				continue
 			}
-			settled := well || now.Sub(p.closed[id]) > lateCutOff
 			if t.present && well {
 				p.wrongly("b", "BG-%d was over at %s, and its statement stands", id, over.Format("15:04:05"))
 			}
 			for _, v := range p.came {
-				if v.g != g || v.as != t.principal || len(v.by) == 0 || v.byHand || p.explained(v, id, now) || v.at.After(over) {
+				if v.g != g || v.as != t.principal || len(v.by) == 0 || v.byHand || p.explained(v, id, now) || v.at.After(over) && !(proven && v.at.Before(p.closed[id])) {
 					continue
 				}
 				if p.leftTo(g, id, v.as) {
@@ -858,11 +853,11 @@ func (p *play) checkOver() {
 				if v.shell != nil && !ended(v.shell) {
 					p.wrongly("b", "BG-%d was over at %s, and a shell of %s from %s lives, opened under %v; %s", id, over.Format("15:04:05"), v.as, v.at.Format("15:04:05"), v.by, g.tells())
 				}
-				if settled && !p.probed[id] && now.Before(v.key.Expires) {
+				if !p.probed[id] && now.Before(v.key.Expires) {
 					creds = append(creds, suspect{id, v})
 				}
 			}
-			p.probed[id] = p.probed[id] || settled
+			p.probed[id] = true
 		}
 	}
 	p.mu.Unlock()

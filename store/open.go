@@ -24,7 +24,8 @@ import (
 //	3  what is remembered of the cells; strays, requests that are asked again,
 //	   extensions, emergencies, approvals for less
 //	4  who asked in vain for more time
-const schema = 4
+//	5  Ending.CutOffSince: a close that is under way waits anew for its cut-off
+const schema = 5
 
 // The reasons for which a database cannot be opened that a caller may want to
 // tell apart.

@@ -186,7 +186,7 @@ func TestOpen_schemaAndNames(t *testing.T) {
 		words  []string
 		is     error
 	}{
-		"a newer schema":        {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaSchema, seqKey(schema+1)) }, []string{"newer breakglass", "version 5", "knows 4"}, ErrNewer},
+		"a newer schema":        {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaSchema, seqKey(schema+1)) }, []string{"newer breakglass", "version 6", "knows 5"}, ErrNewer},
 		"a schema that was not": {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaSchema, seqKey(0)) }, nil, ErrDamaged},
 		"no schema":             {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(metaSchema) }, []string{"not a database of breakglass"}, ErrDamaged},
 		"a missing bucket":      {func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketOwes) }, []string{`"owes"`}, ErrDamaged},

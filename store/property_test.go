@@ -419,7 +419,7 @@ func (m *model) pay(t *rapid.T, s *Store, o Owed, now time.Time, commit func(*ra
 		}
 	case grant.DoClose:
 		out := rapid.SampledFrom([]grant.Outcome{{Done: true}, {Done: true}, {}}).Draw(t, "outcome")
-		ev = grant.CloseRound{Round: grant.Round{Trust: grant.Outcome{Done: true}, Credentials: out, Sessions: grant.Outcome{Done: true}, CutOff: now.Add(2 * time.Minute)}}
+		ev = grant.CloseRound{Round: grant.Round{Trust: grant.Outcome{Done: true}, Credentials: out, Sessions: grant.Outcome{Done: true}, CutOff: now.Truncate(time.Hour).AddDate(0, 0, 2)}}
 	case grant.DoExpire:
 		ev = grant.EndDue{}
 	case grant.DoLapse:

@@ -224,7 +224,9 @@ func (s *tale) proven() *tale {
 		Sessions:    grant.Outcome{Done: true},
 	}
 	for s.g.Phase == grant.Closing {
-		quiet.CutOff = s.now.Add(35 * time.Second)
+		if s.g.Ending.CutOffSince.IsZero() {
+			quiet.CutOff = s.now.Add(35 * time.Second)
+		}
 		s.round(quiet)
 	}
 	return s

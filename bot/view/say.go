@@ -273,7 +273,7 @@ func (p *page) sayClosing(g grant.Grant) bool {
 	}
 	p.para(
 		ln("First the trust, then the credentials, then the shells."),
-		ln("AWS may take "+grant.FormatDuration(g.Terms.Settle)+" to apply that everywhere, so it is watched for as long. The proof follows here."),
+		ln("AWS may take "+grant.FormatDuration(g.Terms.Settle)+" to apply each of them everywhere, so it is watched until then. The proof follows here."),
 	)
 	return true
 }

@@ -597,7 +597,7 @@ func (s *screen) revoking(g revokeGrant) {
 	case len(g.Keeps) > 0:
 		s.line("  Its own statement is removed. %s keeps the same principal trusted, so credentials and shells stay.", strings.Join(g.Keeps, ", "))
 	default:
-		s.line("  Its trust is removed, every credential of the role issued until now is refused, its shells are ended; then AWS is watched for %s before it counts as closed.", grant.FormatDuration(time.Duration(g.WatchSeconds)*time.Second))
+		s.line("  Its trust is removed, every credential of the role issued until now is refused, its shells are ended; then AWS is watched for at least %s before it counts as closed.", grant.FormatDuration(time.Duration(g.WatchSeconds)*time.Second))
 	}
 }
 

@@ -215,7 +215,7 @@ func (s *screen) looked(l cellLook, vendor []grant.AccountID) {
 		}
 		s.line("    %s, by %s%s, %s", said(t.Principal), statement(t), by, end)
 	}
-	s.line("  Then every credential of the role issued until now is refused, its shells are ended (AWS cannot tell whose they are), and AWS is watched for %s.", grant.FormatDuration(grant.DefaultSettle))
+	s.line("  Then every credential of the role issued until now is refused, its shells are ended (AWS cannot tell whose they are), and AWS is watched until each of these has had %s to reach all of it.", grant.FormatDuration(grant.DefaultSettle))
 }
 
 // removals are what there is to remove, each once. The same role is cut once for

@@ -56,6 +56,12 @@ func (g *Grant) closeRound(r Round, now time.Time) []Effect {
 		e.Empty = 0 // whoever came in until now may have left a session
 	}
 	if r.Credentials.Done {
+		switch late := r.CutOff.Before(e.TrustGoneAt.Add(g.Terms.Settle)); {
+		case e.TrustGoneAt.IsZero() || late:
+			e.CutOffSince = time.Time{}
+		case e.CutOffSince.IsZero() || !r.CutOff.Equal(e.CutOff):
+			e.CutOffSince = now // it was not there before, or it was put anew
+		}
 		e.CutOff = r.CutOff
 	}
 	if r.Sessions.Done && len(r.Live) == 0 {
@@ -84,7 +90,7 @@ func (g *Grant) closeRound(r Round, now time.Time) []Effect {
 		)
 	}
 
-	effects := []Effect{{Kind: DoClose, Due: now.Add(g.nextLook(now))}}
+	effects := []Effect{{Kind: DoClose, Due: now.Add(g.nextLook(now, r.Credentials.Skipped))}}
 	if !slices.EqualFunc(before, e.Steps, func(a, b Step) bool { return a.State == b.State && a.Note == b.Note }) {
 		effects = append(effects, card(now))
 	}
@@ -96,6 +102,11 @@ func (g *Grant) closeRound(r Round, now time.Time) []Effect {
 
 // proven reports whether this round is the proof: everything was read back in
 // it, and nothing was left to do for long enough.
+//
+// AWS applies what is written to IAM everywhere only after a while ([DefaultSettle]).
+// So the role may be assumed until a settle time after the trust went, and a cut-off
+// may be passed over until a settle time after it was put: the trust must have been gone
+// for that long, and a cut-off that covers all of that time must have stood for that long.
 func (g *Grant) proven(r Round, now time.Time) bool {
 	e := g.Ending
 	if !r.Trust.Done || e.TrustGoneAt.IsZero() {
@@ -108,20 +119,48 @@ func (g *Grant) proven(r Round, now time.Time) bool {
 	}
 	// Any other reason to skip a step, such as a role that is gone, stands for
 	// that step alone, and never for the waiting.
-	settled := e.TrustGoneAt.Add(g.Terms.Settle)
-	credentials := r.Credentials.Skipped || (r.Credentials.Done && !e.CutOff.Before(settled))
+	credentials := r.Credentials.Skipped || (r.Credentials.Done && !e.CutOffSince.IsZero())
 	sessions := r.Sessions.Skipped || (r.Sessions.Done && len(r.Live) == 0 && e.Empty >= 2)
-	return credentials && sessions && !now.Before(settled)
+	return credentials && sessions && !now.Before(g.settles(r.Credentials.Skipped))
 }
 
-func (g *Grant) nextLook(now time.Time) time.Duration {
+// settles is until when sessions are watched at least. Before the last cut-off is there
+// it is a forecast: the one that is there is replaced when its instant has come.
+func (g *Grant) settles(noCutOff bool) time.Time {
+	e := g.Ending
+	at := e.TrustGoneAt
+	switch {
+	case noCutOff:
+	case !e.CutOffSince.IsZero():
+		at = later(at, e.CutOffSince)
+	default:
+		at = later(at, e.CutOff)
+	}
+	return at.Add(g.Terms.Settle)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// nextLook is how long after this round the next one comes.
+func (g *Grant) nextLook(now time.Time, noCutOff bool) time.Duration {
 	e := g.Ending
 	if e.Failing > 0 {
 		return Backoff(e.Failing)
 	}
 	wait := max(min(lookAgain, g.Terms.Settle/4), 10*time.Millisecond)
-	if left := e.TrustGoneAt.Add(g.Terms.Settle).Sub(now); e.Empty >= 1 && left > 0 && left < wait {
+	if left := g.settles(noCutOff).Sub(now); e.Empty >= 1 && left > 0 && left < wait {
 		wait = left
+	}
+	if !noCutOff && e.CutOffSince.IsZero() && !e.CutOff.IsZero() {
+		// It is replaced once its instant is over; cut-offs are whole seconds.
+		if left := e.CutOff.Add(time.Second).Sub(now); left > 0 && left < wait {
+			wait = left
+		}
 	}
 	return wait
 }
@@ -158,10 +197,11 @@ func (g *Grant) showRound(r Round, now time.Time) {
 			note = fmt.Sprintf("%d still live", n)
 		}
 		state := Done
-		if e.Empty < 2 || now.Before(e.TrustGoneAt.Add(g.Terms.Settle)) || e.TrustGoneAt.IsZero() {
+		until := g.settles(r.Credentials.Skipped)
+		if e.Empty < 2 || now.Before(until) || e.TrustGoneAt.IsZero() {
 			state = Running
 			if !e.TrustGoneAt.IsZero() {
-				note += ", watching until " + e.TrustGoneAt.Add(g.Terms.Settle).Format("15:04:05 UTC")
+				note += ", watching until " + until.Format("15:04:05 UTC")
 			}
 		}
 		setStep(e.Steps, StepSessions, state, note, now)

@@ -66,7 +66,10 @@ func TestCloseRound_proof(t *testing.T) {
 		"trust that comes back and is removed":        {rounds: []at{{0, round(nil)}, {50, round(removed)}, {60, round(nil)}, {109, round(nil)}, {110, round(nil)}}},
 		"trust that comes back and goes by itself":    {rounds: []at{{0, round(nil)}, {50, round(noTrust)}, {60, round(nil)}, {119, round(nil)}, {120, round(nil)}}},
 		"trust that could not be read":                {rounds: []at{{0, round(nil)}, {50, round(func(r *grant.Round) { r.Trust = grant.Outcome{Trouble: trouble("trust", grant.Again)} })}, {60, round(nil)}, {119, round(nil)}, {120, round(nil)}}},
-		"a cut-off that does not cover the settling":  {rounds: []at{{0, round(cutOff(30))}, {60, round(cutOff(30))}, {61, round(cutOff(59))}, {62, round(cutOff(60))}}},
+		"a cut-off that does not cover the settling":  {rounds: []at{{0, round(cutOff(30))}, {60, round(cutOff(30))}, {61, round(cutOff(59))}, {62, round(cutOff(60))}, {121, round(cutOff(60))}, {122, round(cutOff(60))}}},
+		"a cut-off that comes late":                   {rounds: []at{{0, round(cutOff(30))}, {31, round(cutOff(61))}, {60, round(cutOff(61))}, {90, round(cutOff(61))}, {91, round(cutOff(61))}}},
+		"a cut-off that is put anew":                  {rounds: []at{{0, round(nil)}, {50, round(cutOff(80))}, {60, round(cutOff(80))}, {109, round(cutOff(80))}, {110, round(cutOff(80))}}},
+		"a cut-off that trust has outlived":           {rounds: []at{{0, round(cutOff(60))}, {50, round(func(r *grant.Round) { removed(r); cutOff(60)(r) })}, {81, round(cutOff(111))}, {140, round(cutOff(111))}, {141, round(cutOff(111))}}},
 		"a cut-off that is no longer there":           {rounds: []at{{0, round(nil)}, {60, round(func(r *grant.Round) { r.Credentials = grant.Outcome{}; r.CutOff = time.Time{} })}, {61, round(nil)}}},
 		"a cut-off that was moved back":               {open: true, rounds: []at{{0, round(nil)}, {60, round(cutOff(10))}}},
 		"no trust read at all":                        {open: true, rounds: []at{{0, round(noTrust)}, {3600, round(noTrust)}}},
@@ -140,6 +143,18 @@ func TestCloseRound_nextLook(t *testing.T) {
 	}
 	if g, d = wait(g, round(func(r *grant.Round) { r.Live = []grant.Session{{ID: "s"}} }), t0.Add(2*time.Minute)); d != 5*time.Second || g.Ending.Failing != 0 {
 		t.Errorf("after a round without trouble the next comes in %v, %d failing", d, g.Ending.Failing)
+	}
+	early := inPhase(t, grant.Closing)
+	cut := round(func(r *grant.Round) { r.CutOff = t0.Add(30 * time.Second) })
+	early, _ = wait(early, cut, t0)
+	if early, d = wait(early, cut, t0.Add(28*time.Second)); d != 3*time.Second {
+		t.Errorf("shortly before the cut-off is to be replaced the next look comes in %v, want 3 s", d)
+	}
+	if early, d = wait(early, round(nil), t0.Add(31*time.Second)); d != 5*time.Second {
+		t.Errorf("once it is replaced the next look comes in %v, want 5 s", d)
+	}
+	if _, d = wait(early, round(nil), t0.Add(89*time.Second)); d != 2*time.Second {
+		t.Errorf("shortly before the cut-off has settled the next look comes in %v, want 2 s", d)
 	}
 	quick := inPhase(t, grant.Closing)
 	quick.Terms.Settle = 0

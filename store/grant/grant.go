@@ -196,6 +196,9 @@ type Ending struct {
 	TrustGoneAt time.Time `json:"trust_gone_at,omitzero"`
 	// CutOff is the instant before which every credential is dead.
 	CutOff time.Time `json:"cut_off,omitzero"`
+	// CutOffSince is when a CutOff that covers the settling of the trust was first
+	// read back; zero as long as there is none.
+	CutOffSince time.Time `json:"cut_off_since,omitzero"`
 	// Empty counts the rounds in a row in which no session was live.
 	Empty   int       `json:"empty"`
 	Rounds  int       `json:"rounds"`

@@ -755,7 +755,7 @@ func TestRemoval(t *testing.T) {
 		}
 		for i := range 2 {
 			now := t0.Add(time.Duration(i) * time.Minute)
-			g, effects = must(t, g, round(func(r *grant.Round) { r.CutOff = now.Add(2 * time.Minute) }), now)
+			g, effects = must(t, g, round(func(r *grant.Round) { r.CutOff = t0.Add(2 * time.Minute) }), now)
 		}
 		if g.Phase != grant.Closed || !has(effects, grant.DoSurvey, "helios-prod") || !has(effects, grant.DoSay, grant.SayProof) {
 			t.Errorf("after the proof: %s, owes %v", g.Phase, effects)

@@ -407,6 +407,8 @@ func (m *machine) proof(t *rapid.T) {
 	}
 	if c := last.round.Credentials; !c.Skipped && (!c.Done || last.round.CutOff.Before(settled)) {
 		t.Fatalf("closed with credentials that may live: cut off at %v, settled at %v", last.round.CutOff, settled)
+	} else if since := m.cutSince(first, settled); !c.Skipped && m.now.Before(since.Add(m.g.Terms.Settle)) {
+		t.Fatalf("closed %v after the cut-off %v was put", m.now.Sub(since), last.round.CutOff)
 	}
 	if last.round.Sessions.Skipped {
 		return
@@ -419,6 +421,29 @@ func (m *machine) proof(t *rapid.T) {
 			t.Fatalf("closed after a round that saw %v, done %v", r.round.Live, r.round.Sessions.Done)
 		}
 	}
+}
+
+// cutSince is when the cut-off of the last round was first seen in a row, in rounds
+// that read one, since the trust was gone.
+func (m *machine) cutSince(first int, settled time.Time) (since time.Time) {
+	for _, r := range slices.Backward(m.rounds[first:]) {
+		if !r.round.Credentials.Done {
+			continue
+		}
+		if !r.round.CutOff.Equal(m.rounds[len(m.rounds)-1].round.CutOff) || r.round.CutOff.Before(settled) {
+			break
+		}
+		since = r.at
+	}
+	return since
+}
+
+// cutOff is what a good round reads: what stands, as long as it is late enough.
+func (m *machine) cutOff() time.Time {
+	if e := m.g.Ending; e != nil && !e.TrustGoneAt.IsZero() && !e.CutOff.Before(e.TrustGoneAt.Add(m.g.Terms.Settle)) {
+		return e.CutOff
+	}
+	return m.now.Add(2 * m.g.Terms.Settle)
 }
 
 // check is about any state.
@@ -523,7 +548,7 @@ func (m *machine) pay(t *rapid.T, good bool) bool {
 			ev = opened.Draw(t, "opened")(m)
 		}
 	case grant.DoClose:
-		ev = round(func(r *grant.Round) { r.CutOff = m.now.Add(2 * m.g.Terms.Settle) })
+		ev = round(func(r *grant.Round) { r.CutOff = m.cutOff() })
 		if !good {
 			ev = closeRound(t, m)
 		}
