@@ -331,7 +331,7 @@ func (k *slackCheck) people(ctx context.Context, team string) {
 		if len(members) > 0 {
 			there = append(there, number(len(members), "user group"))
 		}
-		k.say("people", grant.OK, "", "Whom the configuration names is there: %s.", strings.Join(there, ", "))
+		k.say("people", grant.OK, "", "Everybody whom the configuration names is there: %s.", strings.Join(there, ", "))
 	}
 	k.approvers(ctx, team, members, unread)
 	k.requesters(members, unread)
@@ -511,6 +511,10 @@ func (k *slackCheck) approvers(ctx context.Context, team string, members map[gra
 			short = append(short, fmt.Sprintf("%s needs %d", c.Name, k.needed(c)))
 		}
 	}
+	needs := "1 approval is"
+	if most != 1 {
+		needs = fmt.Sprintf("%d approvals are", most)
+	}
 	can := fmt.Sprintf("%d people of people.approvers can", len(found))
 	switch len(found) {
 	case 0:
@@ -520,7 +524,7 @@ func (k *slackCheck) approvers(ctx context.Context, team string, members map[gra
 	}
 	switch {
 	case len(found) > most:
-		k.say("approvers", grant.OK, "", "There are enough approvers: %d must approve at most, and never whoever asks.", most)
+		k.say("approvers", grant.OK, "", "Enough people can approve: %s needed at most, not counting whoever asks.", needs)
 	case unread:
 		k.say("approvers", grant.Unread, "Look at what could not be read. "+again, "Whether there are enough approvers could not be found out.")
 	case len(short) > 0:
@@ -533,7 +537,9 @@ func (k *slackCheck) approvers(ctx context.Context, team string, members map[gra
 }
 
 // needed is how many approvals a cell needs.
-func (k *slackCheck) needed(c grant.Cell) int { return max(cmp.Or(c.Approvals, k.o.Policy.Approvals), 1) }
+func (k *slackCheck) needed(c grant.Cell) int {
+	return max(cmp.Or(c.Approvals, k.o.Policy.Approvals), 1)
+}
 
 // requesters looks whether anybody is left who may ask.
 func (k *slackCheck) requesters(members map[grant.GroupID][]grant.UserID, unread bool) {
