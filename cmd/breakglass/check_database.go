@@ -96,12 +96,12 @@ func (s *sectionAnswer) takesFiles(check string, level grant.Level, dir, so stri
 	if err == nil {
 		err = errors.Join(f.Close(), os.Remove(f.Name()))
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return true
-	case errors.Is(err, fs.ErrNotExist):
+	}
+	if _, there := os.Stat(dir); errors.Is(there, fs.ErrNotExist) {
 		s.say(check, level, fmt.Sprintf("Create it first, for the bot's user alone: mkdir -p -m 700 %s", dir), "The directory %s does not exist, so %s.", dir, so)
-	default:
+	} else {
 		s.say(check, level, remedyOr(diskRemedy(err), "Look at the directory, and at store in the configuration."), "The directory %s takes no files (%v), so %s.", dir, cause(err), so)
 	}
 	return false
