@@ -123,7 +123,7 @@ func (c checkCommand) Run(env *environment) error {
 		err = printJSON(env, a)
 	} else {
 		out := newScreen(env)
-		out.verdict(a, env.config)
+		out.verdict(&a, env.config)
 		err = out.show(env)
 	}
 	if err == nil && !a.Ready {
@@ -253,9 +253,9 @@ func checkSlack(ctx context.Context, cfg Config, secrets Secrets) sectionAnswer 
 // checkCells begins to look at cells, through what the bot works with.
 func checkCells(ctx context.Context, log *slog.Logger, cfg Config, cells []actions.Cell) []look {
 	var aws bot.AWS
-	real, err := actions.New(ctx, actions.Options{Cells: cfg.awsCells(), Vendor: cfg.Policy().Vendor, Log: log})
+	sdk, err := actions.New(ctx, actions.Options{Cells: cfg.awsCells(), Vendor: cfg.Policy().Vendor, Log: log})
 	if err == nil {
-		aws = real
+		aws = sdk
 	}
 	slots := make(chan struct{}, cellsAtOnce)
 	looks := make([]look, len(cells))
@@ -354,8 +354,35 @@ func keyOf(check string) string {
 	return check
 }
 
+// blocking names the sections in which something blocks, so that nobody has to look
+// for it among a hundred cells.
+func (a *checkAnswer) blocking() []string {
+	const most = 8
+	var out []string
+	for _, x := range a.Sections {
+		if !slices.ContainsFunc(x.Findings, func(f placedFinding) bool { return !slices.Contains(harmlessLevels, f.Level) }) {
+			continue
+		}
+		if len(out) == most {
+			return append(out, "…")
+		}
+		name := x.Section
+		switch {
+		case x.Cell != "":
+			name = string(x.Cell)
+		case name == ofSlack:
+			name = "Slack"
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
+// harmlessLevels are those that block nothing; one that nobody knows does.
+var harmlessLevels = []grant.Level{grant.OK, grant.Warning, grant.Unread}
+
 // verdict is the last line: how it stands, and what to do.
-func (s *screen) verdict(a checkAnswer, config string) {
+func (s *screen) verdict(a *checkAnswer, config string) {
 	var sum []string
 	if a.OK > 0 {
 		sum = append(sum, fmt.Sprintf("%d ok", a.OK))
@@ -374,6 +401,9 @@ func (s *screen) verdict(a checkAnswer, config string) {
 	switch {
 	case a.Blocks > 0:
 		blocks := s.styled(count(uint64(a.Blocks), "problem blocks", "problems block"), red)
+		if where := a.blocking(); len(where) > 0 {
+			blocks += " (" + said(strings.Join(where, ", ")) + ")"
+		}
 		if counts != "" {
 			blocks += "; " + counts
 		}
