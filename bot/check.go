@@ -103,7 +103,10 @@ func (k *slackCheck) refused(check, variable string, limited grant.Level, err er
 			remedy = "Correct slack.api_url"
 		}
 		remedy = cmp.Or(remedy, "Look at the app's settings at https://api.slack.com/apps, or ask an administrator of the team")
-		k.say(check, grant.Blocks, remedy+".", "%s.", sentence(text))
+		if !strings.HasSuffix(remedy, "…") {
+			remedy += "."
+		}
+		k.say(check, grant.Blocks, remedy, "%s.", sentence(text))
 		return
 	}
 	if _, ok := errors.AsType[*slack.RateLimitedError](err); ok {
