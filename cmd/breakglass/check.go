@@ -290,12 +290,40 @@ func checkCell(ctx context.Context, log *slog.Logger, aws bot.AWS, c actions.Cel
 // report takes a cell's report in. Where AWS has not even said which account this is,
 // nothing could be opened either, whatever the reason.
 func (s *sectionAnswer) report(r grant.Report) {
-	s.take(r.Findings)
+	s.take(once(r.Findings))
 	s.Trusted, s.Logging = r.Trusted, r.Logging
 	known := slices.ContainsFunc(r.Findings, func(f grant.Finding) bool { return f.Check == "account" && f.Level != grant.Unread })
 	if !known {
 		s.say("access", grant.Blocks, "Look at what is unknown here. Then run breakglass check again.", "Whether access can be opened here could not be found out.")
 	}
+}
+
+// once says once what is wrong with the account itself, the credentials for example:
+// whatever else could not be read for the same reason, and has the same remedy, is named
+// there.
+func once(list []grant.Finding) []grant.Finding {
+	i := slices.IndexFunc(list, func(f grant.Finding) bool { return f.Check == "account" && f.Level != grant.OK && f.Remedy != "" })
+	if i < 0 {
+		return list
+	}
+	account := list[i]
+	var out []grant.Finding
+	var also []string
+	for j, f := range list {
+		switch {
+		case j == i:
+			out = append(out, f)
+		case f.Level == account.Level && f.Remedy == account.Remedy:
+			also = append(also, f.Check)
+		default:
+			out = append(out, f)
+		}
+	}
+	if len(also) > 0 {
+		at := slices.Index(out, account)
+		out[at].Text += " For the same reason nothing is known of: " + strings.Join(also, ", ") + "."
+	}
+	return out
 }
 
 // ---- For people.
