@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 
 	"breakglass/store/grant"
 )
@@ -100,7 +101,8 @@ func New(ctx context.Context, o Options) (*AWS, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	var load []func(*config.LoadOptions) error
+	// The SDK writes to standard error otherwise, in a format of its own.
+	load := []func(*config.LoadOptions) error{config.WithLogger(sdkLog{o.Log})}
 	if o.HTTPClient != nil {
 		load = append(load, config.WithHTTPClient(timed(o.HTTPClient)))
 	}
@@ -119,6 +121,15 @@ func New(ctx context.Context, o Options) (*AWS, error) {
 		return nil, err
 	}
 	return a, nil
+}
+
+// sdkLog takes what the SDK logs, warnings about credentials for example, into the log
+// of the program. What a call does in the end is told elsewhere.
+type sdkLog struct{ log *slog.Logger }
+
+// Logf implements logging.Logger.
+func (l sdkLog) Logf(_ logging.Classification, format string, args ...any) {
+	l.log.Debug("the AWS SDK says", "what", grant.Clean(fmt.Sprintf(format, args...), 500))
 }
 
 // legalRole refuses a configured role of another account before anything is

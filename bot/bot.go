@@ -129,6 +129,26 @@ func New(o Options) (*Bot, error) {
 		return nil, err
 	}
 	b := &Bot{o: o, log: o.Log, team: o.Team}
+	client, err := b.connect()
+	if err != nil {
+		return nil, err
+	}
+	b.people = newDirectory(b.api, o.People)
+	b.posts = newPoster(b.api, client)
+	b.room = &room{bot: b}
+	for n := range connections {
+		b.socks = append(b.socks, newSocket(b, n))
+	}
+	b.work = newWorker(b)
+	b.homes = newHomes(b)
+	b.later = make(chan struct{}, mostLater)
+	return b, nil
+}
+
+// connect makes the client of Slack's Web API, and answers what it calls through.
+// Nothing is contacted yet.
+func (b *Bot) connect() (*http.Client, error) {
+	o := b.o
 	client := o.HTTPClient
 	if client == nil {
 		client = &http.Client{} // slack-go's own has no timeout
@@ -154,16 +174,7 @@ func New(o Options) (*Bot, error) {
 		slack.OptionHTTPClient(client),
 		slack.OptionLog(log.New(io.Discard, "", 0)), // its debug lines carry tickets and payloads
 	)
-	b.people = newDirectory(b.api, o.People)
-	b.posts = newPoster(b.api, client)
-	b.room = &room{bot: b}
-	for n := range connections {
-		b.socks = append(b.socks, newSocket(b, n))
-	}
-	b.work = newWorker(b)
-	b.homes = newHomes(b)
-	b.later = make(chan struct{}, mostLater)
-	return b, nil
+	return client, nil
 }
 
 // Run talks and works until the context ends, then finishes or safely leaves
@@ -208,7 +219,7 @@ func (b *Bot) talk(ctx context.Context) error {
 	}
 	wrong := b.room.look(ctx)
 	if wrong != nil && !b.accessLeft(ctx) {
-		return errors.New(wrong.sentence)
+		return errors.New(wrong.sentence())
 	}
 	// With access left people must be able to revoke it, also there.
 	sockets, sctx := errgroup.WithContext(ctx)
@@ -285,7 +296,7 @@ func (b *Bot) introduce(ctx context.Context) error {
 		}
 		switch {
 		case err == nil && b.o.Team != "" && who.TeamID != b.o.Team:
-			return fmt.Errorf("the bot token belongs to the Slack team %s, but the configuration says slack.team: %s", who.TeamID, b.o.Team)
+			return errors.New(otherTeam(who.TeamID, b.o.Team))
 		case err == nil:
 			b.mu.Lock()
 			b.team = who.TeamID
@@ -304,6 +315,10 @@ func (b *Bot) introduce(ctx context.Context) error {
 			return context.Cause(ctx) // Run knows that it was told to stop
 		}
 	}
+}
+
+func otherTeam(got, want string) string {
+	return fmt.Sprintf("the bot token belongs to the Slack team %s, but the configuration says slack.team: %s", got, want)
 }
 
 // reference names one failure for a person and the log alike.

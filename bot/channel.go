@@ -33,8 +33,34 @@ type room struct {
 	wrong atomic.Pointer[trespass] // nil: nothing is, as far as Slack has said
 }
 
-// trespass is why the channel is no place to decide: for the operator, and for people.
-type trespass struct{ sentence, what string }
+// trespass is why the channel is no place to decide.
+type trespass struct {
+	channel grant.ChannelID
+	what    string // is true of it
+	so      string // what follows from that
+	remedy  string // for the operator
+}
+
+// sentence is all of it, for the operator.
+func (t *trespass) sentence() string {
+	return fmt.Sprintf("the channel %s %s%s. %s", t.channel, t.what, t.so, t.remedy)
+}
+
+// trespassIn answers what Slack says of the channel that makes it no place to decide;
+// nil: nothing.
+func trespassIn(id grant.ChannelID, c *slack.Channel) *trespass {
+	switch {
+	case c.IsExtShared || c.IsPendingExtShared:
+		return &trespass{
+			id, "is shared with another organisation, or about to be", "",
+			"Requests for access must not be decided there: name a channel of your own in slack.channel",
+		}
+	case c.IsArchived:
+		return &trespass{id, "is archived", ", so nothing can be posted there", "Name another one in slack.channel, or bring it back"}
+	default:
+		return nil
+	}
+}
 
 // look asks Slack, and answers what is wrong, if anything. Where Slack does not say so,
 // for want of a scope for example, it is as it was before: who clicks is looked at at
@@ -42,28 +68,17 @@ type trespass struct{ sentence, what string }
 func (r *room) look(ctx context.Context) *trespass {
 	b, was := r.bot, r.wrong.Load()
 	c, err := b.api.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: string(b.o.Channel)})
-	var now *trespass
-	switch {
-	case err != nil || c == nil:
+	if err != nil || c == nil {
 		if ctx.Err() == nil {
 			b.log.Warn("Slack does not say whether the channel is shared with another organisation; give the app channels:read or groups:read", "channel", string(b.o.Channel), "err", redact(err))
 		}
 		return was
-	case c.IsExtShared || c.IsPendingExtShared:
-		now = &trespass{
-			fmt.Sprintf("the channel %s is shared with another organisation, or about to be. Requests for access must not be decided there: name a channel of your own in slack.channel", b.o.Channel),
-			"is shared with another organisation, or about to be",
-		}
-	case c.IsArchived:
-		now = &trespass{
-			fmt.Sprintf("the channel %s is archived, so nothing can be posted there. Name another one in slack.channel, or bring it back", b.o.Channel),
-			"is archived",
-		}
 	}
+	now := trespassIn(b.o.Channel, c)
 	r.wrong.Store(now)
 	switch {
 	case now != nil && (was == nil || *was != *now):
-		b.log.Error("nothing is asked for or approved from now on, until that is mended", "why", now.sentence)
+		b.log.Error("nothing is asked for or approved from now on, until that is mended", "why", now.sentence())
 	case now == nil && was != nil:
 		b.log.Info("the channel is ours again, and all is as usual", "channel", string(b.o.Channel))
 		b.work.resume()
@@ -90,7 +105,7 @@ func (r *room) keep(ctx context.Context, guest bool) error {
 			default:
 			}
 			if !left {
-				return errors.New(now.sentence)
+				return errors.New(now.sentence())
 			}
 		default:
 			if !sleep(ctx, roomAgain) {

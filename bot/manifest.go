@@ -37,7 +37,7 @@ var scopeUses = []ScopeUse{
 		Why: "whether somebody is a guest, deactivated or of another company",
 	},
 	{
-		Scope: "usergroups:read", Methods: []string{"usergroups.users.list"},
+		Scope: "usergroups:read", Methods: []string{"usergroups.users.list", "usergroups.list"},
 		Why: "who is in the user groups of `people`",
 	},
 	{

@@ -64,11 +64,13 @@ var methodOf = map[string]string{
 	"GetConversationInfoContext":    "conversations.info",
 	"GetConversationRepliesContext": "conversations.replies",
 	"GetUserGroupMembersContext":    "usergroups.users.list",
+	"GetUserGroupsContext":          "usergroups.list",
 	"GetUserInfoContext":            "users.info",
 	"OpenViewContext":               "views.open",
 	"PostEphemeralContext":          "chat.postEphemeral",
 	"PostMessageContext":            "chat.postMessage",
 	"PublishViewContext":            "views.publish",
+	"StartSocketModeContext":        "apps.connections.open",
 	"UpdateMessageContext":          "chat.update",
 	"UpdateViewContext":             "views.update",
 }

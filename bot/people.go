@@ -279,26 +279,32 @@ func (d *directory) user(ctx context.Context, u grant.UserID) (userAnswer, error
 	return known, nil
 }
 
-// outsider answers why somebody is not a full member of the team
-// (docs.slack.dev, "User object"; USLACKBOT is not marked as a bot there).
+// outsider refuses somebody who is not a full member of the team.
 func outsider(user *slack.User, team string) *grant.Refusal {
-	refuse := func(what string) *grant.Refusal {
-		return grant.Refuse(grant.NotAllowed, "Only full members of this Slack team may do that, and %s. Nothing changed. Ask a colleague who is a full member.", what)
+	what := strangeness(user, team)
+	if what == "" {
+		return nil
 	}
+	return grant.Refuse(grant.NotAllowed, "Only full members of this Slack team may do that, and this %s. Nothing changed. Ask a colleague who is a full member.", what)
+}
+
+// strangeness answers why somebody is not a full member of the team; empty: is one
+// (docs.slack.dev, "User object"; USLACKBOT is not marked as a bot there).
+func strangeness(user *slack.User, team string) string {
 	ours := user.TeamID == "" || user.TeamID == team || slices.Contains(user.Enterprise.Teams, team)
 	switch {
 	case user.ID == "USLACKBOT" || user.ID == "USLACK" || user.IsBot:
-		return refuse("this is an app")
+		return "is an app"
 	case user.Deleted:
-		return refuse("this account is deactivated")
+		return "account is deactivated"
 	case user.IsRestricted || user.IsUltraRestricted:
-		return refuse("this account is a guest")
+		return "account is a guest"
 	case user.IsInvitedUser:
-		return refuse("this account has not joined yet")
+		return "account has not joined yet"
 	case user.IsStranger || !ours:
-		return refuse("this account belongs to another organisation")
+		return "account belongs to another organisation"
 	default:
-		return nil
+		return ""
 	}
 }
 

@@ -137,26 +137,28 @@ func loadConfig(path string) (Config, error) {
 }
 
 func readConfig(path string) ([]byte, error) {
-	say := func(text string) error { return &ConfigError{Problems: []Problem{{File: path, Text: text}}} }
+	say := func(text, remedy string) error {
+		return &ConfigError{Problems: []Problem{{File: path, Text: text, Remedy: remedy}}}
+	}
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, say("there is no such file; name the configuration with -c FILE (deploy/breakglass.example.yaml is one to start from)")
+		return nil, say("there is no such file", "name the configuration with -c FILE (deploy/breakglass.example.yaml is one to start from)")
 	case errors.Is(err, fs.ErrPermission):
-		return nil, say("may not be read by this user; give it to the user that runs breakglass, or change its mode")
+		return nil, say("may not be read by this user", "give it to the user that runs breakglass, or change its mode")
 	case err != nil:
-		return nil, say(fmt.Sprintf("cannot be opened: %v", cause(err)))
+		return nil, say(fmt.Sprintf("cannot be opened: %v", cause(err)), "name the configuration with -c FILE")
 	}
 	defer f.Close()
 
 	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, say("is a directory; name the file in it")
+		return nil, say("is a directory", "name the file in it")
 	}
 	// One byte more than may be there tells a file that is too large from one
 	// that just fits, whatever its size claims to be.
 	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
-		return nil, say(fmt.Sprintf("cannot be read: %v", cause(err)))
+		return nil, say(fmt.Sprintf("cannot be read: %v", cause(err)), "look at the disk that it is on")
 	}
 	return data, nil
 }
@@ -171,10 +173,11 @@ func cause(err error) error {
 
 // Problem is one thing that is wrong with the configuration, and what to do.
 type Problem struct {
-	File string
-	Line int    // from 1; zero: the file as a whole
-	Key  string // for example cells[0].account; empty: no one key
-	Text string
+	File   string
+	Line   int    // from 1; zero: the file as a whole
+	Key    string // for example cells[0].account; empty: no one key
+	Text   string
+	Remedy string // what to do about it
 }
 
 // String is the problem on one line, as editors and people know how to follow.
@@ -190,6 +193,9 @@ func (p Problem) String() string {
 		b.WriteString(": ")
 	}
 	b.WriteString(p.Text)
+	if p.Remedy != "" {
+		b.WriteString(semicolon + p.Remedy)
+	}
 	return b.String()
 }
 

@@ -65,15 +65,17 @@ func parseConfig(name string, data []byte) (Config, error) {
 	return c, nil
 }
 
-// match reads a text that must match a pattern; what says what it must be, with
-// an example. An empty answer means that there is none, or none that is right.
+// match reads a text that must match a pattern; what says what it must be and,
+// after a semicolon, what to write. An empty answer means that there is none, or
+// none that is right.
 func (w *walker) match(f field, p *regexp.Regexp, what string) string {
 	s, ok := w.text(f)
 	if !ok {
 		return ""
 	}
 	if !p.MatchString(s) {
-		w.sayAt(f, "%s is not %s", show(s), what)
+		is, remedy, _ := strings.Cut(what, "; ")
+		w.sayAt(f, "%s is not %s; %s", show(s), is, remedy)
 		return ""
 	}
 	return s
@@ -126,7 +128,7 @@ func (w *walker) count(f field, otherwise int) int {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > 100 || !digitsPattern.MatchString(s) || s[0] == '0' {
-		w.sayAt(f, "%s is not a whole number from 1 to 100", show(s))
+		w.sayAt(f, "%s is not a whole number from 1 to 100; write one such as 2", show(s))
 		return otherwise
 	}
 	return n
@@ -142,7 +144,7 @@ func (w *walker) flag(f field, otherwise bool) bool {
 	case s == "false":
 		return false
 	default:
-		w.sayAt(f, "%s is neither true nor false", show(s))
+		w.sayAt(f, "%s is neither true nor false; write one of the two", show(s))
 		return otherwise
 	}
 }
@@ -240,7 +242,8 @@ func (w *walker) vendor(f field) grant.Vendor {
 		account, problem := rolePattern(role)
 		switch {
 		case problem != "":
-			w.sayAt(item, "%s %s", show(role), problem)
+			is, remedy, _ := strings.Cut(problem, "; ")
+			w.sayAt(item, "%s %s; %s", show(role), is, remedy)
 		case len(v.Accounts) > 0 && !slices.Contains(v.Accounts, account):
 			w.sayAt(item, "%s is in account %s, which singlestore.accounts does not list; correct the ARN, or list the account", show(role), account)
 		case slices.Contains(v.Roles, role):
@@ -307,7 +310,7 @@ func (w *walker) limits(f field) (grant.Limits, bool) {
 	l.Max, okMax = w.duration(s["max"], l.Max, false)
 	l.Default, okDefault = w.duration(s["default"], l.Default, false)
 	l.Undecided, _ = w.duration(s["undecided"], l.Undecided, false)
-	const shortest = "is shorter than 1 s, the shortest access there is"
+	const shortest = "is shorter than 1 s, the shortest access there is; write 1s or more"
 	switch {
 	case okMax && l.Max < time.Second:
 		w.sayAt(s["max"], shortest)
@@ -391,11 +394,11 @@ func (w *walker) cell(f field, v grant.Vendor, p People) (Cell, field) {
 	c := Cell{
 		Name:       w.cellName(s["name"]),
 		Account:    grant.AccountID(w.match(s["account"], accountPattern, accountIs)),
-		Region:     w.match(s["region"], regionPattern, "an AWS region such as us-east-1 or us-gov-west-1"),
-		EKSCluster: w.match(s["eks_cluster"], clusterPattern, "the name of an EKS cluster: letters, digits, - and _, 100 at most"),
+		Region:     w.match(s["region"], regionPattern, "an AWS region; write one such as us-east-1 or us-gov-west-1"),
+		EKSCluster: w.match(s["eks_cluster"], clusterPattern, "the name of an EKS cluster (letters, digits, - and _, 100 at most); copy it from the EKS console, or take the key out"),
 		Role:       w.roleName(s["role"]),
-		LogGroup:   w.match(s["log_group"], logGroupPattern, "the name of a log group: letters, digits and _ - / . #, 512 at most"),
-		Instance:   w.match(s["instance"], instancePattern, "an instance id such as i-0123456789abcdef0"),
+		LogGroup:   w.match(s["log_group"], logGroupPattern, "the name of a log group (letters, digits and _ - / . #, 512 at most); copy it from the CloudWatch console, or take the key out"),
+		Instance:   w.match(s["instance"], instancePattern, "an instance id; write one such as i-0123456789abcdef0, or take the key out"),
 		ExternalID: w.externalID(s["external_id"]),
 		Approvals:  w.count(s["approvals"], 0),
 	}
@@ -419,7 +422,7 @@ func (w *walker) regions(f field, c Cell) []string {
 	items, _ := w.list(f)
 	var out []string
 	for _, item := range items {
-		switch r := w.match(item, regionPattern, "an AWS region such as us-east-1 or us-gov-west-1"); {
+		switch r := w.match(item, regionPattern, "an AWS region; write one such as us-east-1 or us-gov-west-1"); {
 		case r == "":
 		case slices.Contains(out, r):
 			w.sayAt(item, "%s is in the list twice; keep one of them", r)
@@ -434,7 +437,7 @@ func (w *walker) regions(f field, c Cell) []string {
 
 // cellName reads a name that no command can take for something else.
 func (w *walker) cellName(f field) grant.CellName {
-	name := w.match(f, cellPattern, "a cell's name: letters, digits and . _ -, 64 at most, the first a letter or a digit")
+	name := w.match(f, cellPattern, "a cell's name (letters, digits and . _ -, 64 at most, the first a letter or a digit); give it another one, such as helios-prod")
 	_, id := grant.ParseID(name)
 	switch {
 	case id || digitsPattern.MatchString(name):
@@ -452,14 +455,14 @@ func (w *walker) roleName(f field) string {
 		w.sayAt(f, "%s is not a role's bare name; write only the part after the last /, such as %s", show(s), show(s[strings.LastIndex(s, "/")+1:]))
 		return ""
 	}
-	return w.match(f, roleNamePattern, "a role's name: letters, digits and _ + = , . @ -, 64 at most")
+	return w.match(f, roleNamePattern, "a role's name (letters, digits and _ + = , . @ -, 64 at most); copy it from the IAM console, or take the key out")
 }
 
 func (w *walker) externalID(f field) string {
-	const what = "an external id: 2 to 1224 letters, digits and _ + = , . @ : / -"
-	id := w.match(f, externalPattern, what)
+	const is, remedy = "an external id (2 to 1224 letters, digits and _ + = , . @ : / -)", "copy it from the trust policy of the role in assume_role"
+	id := w.match(f, externalPattern, is+"; "+remedy)
 	if n := len(id); id != "" && (n < 2 || n > 1224) {
-		w.sayAt(f, "%s is not %s", show(id), what)
+		w.sayAt(f, "%s is not %s; %s", show(id), is, remedy)
 		return ""
 	}
 	return id
@@ -477,7 +480,7 @@ func (w *walker) assumeRole(f field, c Cell) grant.RoleARN {
 	case c.Account != "" && arn.Account() != c.Account:
 		w.sayAt(f, "is in account %s, but the cell is in %s; name a role in the cell's account", arn.Account(), c.Account)
 	case c.Region != "" && arn.Partition() != grant.PartitionOf(c.Region):
-		w.sayAt(f, "begins with arn:%s, but the region %s needs arn:%s", arn.Partition(), c.Region, grant.PartitionOf(c.Region))
+		w.sayAt(f, "begins with arn:%s, but the region %s needs arn:%s; correct the ARN or the region", arn.Partition(), c.Region, grant.PartitionOf(c.Region))
 	default:
 		return arn
 	}

@@ -243,6 +243,9 @@ func checkProblems(tb testing.TB, data []byte, err error) {
 			tb.Errorf("line %d comes after line %d", p.Line, last)
 		}
 		last = p.Line
+		if p.Text == "" || p.Remedy == "" {
+			tb.Errorf("what is wrong, or what to do, is missing: %s", p)
+		}
 		if strings.ContainsAny(p.String(), "\n\r\x00") {
 			tb.Errorf("not on one line: %q", p.String())
 		}

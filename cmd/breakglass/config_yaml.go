@@ -41,9 +41,19 @@ type walker struct {
 	problems []Problem
 }
 
+// say notes a problem. What comes after the first semicolon of the format, if there
+// is one, is the remedy.
 func (w *walker) say(line int, key, format string, args ...any) {
-	w.problems = append(w.problems, Problem{File: w.file, Line: max(line, 1), Key: key, Text: fmt.Sprintf(format, args...)})
+	p := Problem{File: w.file, Line: max(line, 1), Key: key, Text: fmt.Sprintf(format, args...)}
+	if is, _, ok := strings.Cut(format, semicolon); ok {
+		n := len(fmt.Sprintf(is, args[:strings.Count(is, "%")]...)) // what is quoted may have semicolons of its own
+		p.Text, p.Remedy = p.Text[:n], p.Text[n+len(semicolon):]
+	}
+	w.problems = append(w.problems, p)
 }
+
+// semicolon stands between a problem and its remedy.
+const semicolon = "; "
 
 func (w *walker) sayAt(f field, format string, args ...any) { w.say(f.line, f.key, format, args...) }
 
@@ -59,17 +69,17 @@ func (w *walker) fault() error {
 // tree parses the file; without a tree there is at least one problem.
 func (w *walker) tree(data []byte) *yaml.Node {
 	if len(data) > maxConfig {
-		w.say(1, "", "the file is larger than 1 MiB, which no configuration is; is it the right one?")
+		w.say(1, "", "the file is larger than 1 MiB, which no configuration is; name the right one with -c FILE")
 		return nil
 	}
 	if line, bad := badText(data); bad != "" {
 		w.say(line, "", "%s; save the file as plain UTF-8 text", bad)
 		return nil
 	}
-	const empty = "the file is empty; deploy/breakglass.example.yaml is one to start from"
+	const empty = "the file is empty; begin with a copy of deploy/breakglass.example.yaml"
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
-		w.say(1, "", "cannot be parsed: %v", err)
+		w.say(1, "", "cannot be parsed: %v; begin with a copy of deploy/breakglass.example.yaml", err)
 		return nil
 	}
 	var doc yaml.Node
@@ -127,7 +137,7 @@ func badText(data []byte) (int, string) {
 func (w *walker) syntax(err error, data []byte) {
 	e, ok := errors.AsType[*yaml.LoadError](err)
 	if !ok {
-		w.say(1, "", "not YAML: %s", oneLine(err.Error()))
+		w.say(1, "", "not YAML: %s; compare it with deploy/breakglass.example.yaml", oneLine(err.Error()))
 		return
 	}
 	text := "not YAML: " + oneLine(e.Message)
@@ -140,12 +150,11 @@ func (w *walker) syntax(err error, data []byte) {
 	}
 	lines := bytes.Split(data, []byte("\n"))
 	line = min(max(line, 1), len(lines))
+	remedy := "look at this line and the one above for a missing quote, bracket, colon or indent"
 	if bytes.HasPrefix(bytes.TrimLeft(lines[line-1], " "), []byte("\t")) {
-		text += "; the line begins with a tab: indent with spaces"
-	} else {
-		text += "; look at this line and the one above for a missing quote, bracket, colon or indent"
+		remedy = "the line begins with a tab: indent with spaces"
 	}
-	w.say(line, "", "%s", text)
+	w.say(line, "", "%s; %s", text, remedy)
 }
 
 // plain refuses what the file does not need and what could hide something.

@@ -545,14 +545,26 @@ func databaseTrouble(err error) error {
 	case errors.Is(err, store.ErrHeld):
 		return fmt.Errorf("%w; `breakglass status` asks it how things stand.\nIf it cannot be stopped: %s", err, fromAWS)
 	}
-	remedy := ""
+	remedy := diskRemedy(err)
+	if remedy != "" {
+		remedy = " " + remedy
+	}
+	return fmt.Errorf("%w.%s\n%s", err, remedy, withoutDatabase)
+}
+
+const withoutDatabase = "What is open in AWS ends there at its own time. " + fromAWS
+
+// diskRemedy is what to do about a file that the system does not give us; empty: it is
+// not the system.
+func diskRemedy(err error) string {
 	switch {
 	case errors.Is(err, syscall.EROFS):
-		remedy = " Its disk takes no writes: mount it for writing."
+		return "Its disk takes no writes: mount it for writing."
 	case errors.Is(err, syscall.ENOSPC):
-		remedy = " Its disk is full: make room."
+		return "Its disk is full: make room."
 	case errors.Is(err, fs.ErrPermission):
-		remedy = " This user may not: run it as the bot's user."
+		return "This user may not: run it as the bot's user."
+	default:
+		return ""
 	}
-	return fmt.Errorf("%w.%s\nWhat is open in AWS ends there at its own time. %s", err, remedy, fromAWS)
 }

@@ -34,6 +34,7 @@ type commandLine struct {
 	LogFormat string `name:"log-format" enum:"text,json" default:"text" help:"How log lines are written: text or json."`
 
 	Run      runCommand      `cmd:"" help:"Run the bot until it is told to stop."`
+	Check    checkCommand    `cmd:"" help:"Look at the configuration, the secrets, the database, Slack and every cell, and say what to do about each problem."`
 	Status   statusCommand   `cmd:"" help:"Show what is open, opening, closing or waiting, and trust that no grant explains."`
 	Show     showCommand     `cmd:"" help:"Show one grant's whole story."`
 	History  historyCommand  `cmd:"" help:"Show what ended last."`
@@ -106,6 +107,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		if problems, ok := errors.AsType[*ConfigError](err); ok {
 			fmt.Fprintln(stderr, problems) // each line names its place
 			return exitFail
+		}
+		if errors.Is(err, errBlocks) {
+			return exitFail // the answer has said it
 		}
 		fmt.Fprintf(stderr, "breakglass: %v\n", err)
 		if _, ok := errors.AsType[*usageError](err); ok {

@@ -47,12 +47,7 @@ func (runCommand) Run(env *environment) error {
 	b, err := bot.New(bot.Options{
 		Channel: cfg.Slack.Channel, Team: cfg.Slack.Team, APIURL: cfg.Slack.APIURL,
 		BotToken: string(secrets.BotToken), AppToken: string(secrets.AppToken),
-		People: bot.People{
-			Approvers:  bot.Circle(cfg.People.Approvers),
-			Requesters: bot.Circle(cfg.People.Requesters),
-			Revokers:   bot.Circle(cfg.People.Revokers),
-			Emergency:  bot.Circle(cfg.People.Emergency),
-		},
+		People: cfg.circles(),
 		Policy: cfg.Policy(), Store: db, AWS: aws, Log: env.log,
 	})
 	if err != nil {
@@ -76,6 +71,16 @@ func (runCommand) Run(env *environment) error {
 		env.log.Info("breakglass stops", "why", context.Cause(env.ctx).Error())
 	}
 	return err
+}
+
+// circles are the people as package bot wants them.
+func (c Config) circles() bot.People {
+	return bot.People{
+		Approvers:  bot.Circle(c.People.Approvers),
+		Requesters: bot.Circle(c.People.Requesters),
+		Revokers:   bot.Circle(c.People.Revokers),
+		Emergency:  bot.Circle(c.People.Emergency),
+	}
 }
 
 // awsCells are the cells as package actions wants them.

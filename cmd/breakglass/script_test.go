@@ -48,12 +48,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
+		UpdateScripts:       *update, // what cmp compares with
 		Setup:               raise,
-		Cmds: revokeCmds(map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: checkCmds(revokeCmds(map[string]func(*testscript.TestScript, bool, []string){
 			"slack": cmdSlack, "press": cmdPress, "card": cmdCard, "thread": cmdThread,
 			"patch": cmdPatch, "cut": cmdCut, "mode": cmdMode, "stale": cmdStale, "impostor": cmdImpostor,
 			"status": cmdStatus, "trust": cmdTrust, "terminate": cmdTerminate, "health": cmdHealth,
-		}),
+		})),
 	})
 }
 

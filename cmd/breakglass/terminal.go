@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"breakglass/store/grant"
@@ -37,11 +38,13 @@ func isTerminal(w io.Writer) bool {
 type screen struct {
 	strings.Builder
 
+	person bool // somebody sees it on a terminal
 	colour bool
 }
 
 func newScreen(env *environment) *screen {
-	return &screen{colour: isTerminal(env.stdout) && env.getenv("NO_COLOR") == "" && env.getenv("TERM") != "dumb"}
+	person := isTerminal(env.stdout)
+	return &screen{person: person, colour: person && env.getenv("NO_COLOR") == "" && env.getenv("TERM") != "dumb"}
 }
 
 // style is how a word looks on a terminal; without colour it changes nothing.
@@ -71,6 +74,12 @@ func (s *screen) heading(text string) { s.line("\n%s", s.styled(text, bold)) }
 // said is a value that somebody typed or that AWS said: on one line and without
 // anything that a terminal would obey.
 func said(text string) string { return grant.Clean(text, 1000) }
+
+// capital begins a sentence.
+func capital(text string) string {
+	r, n := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(r)) + text[n:]
+}
 
 // cell is one field of a table.
 type cell struct {
