@@ -18,6 +18,10 @@ import (
 // Guide, "Revoke IAM role temporary security credentials").
 const cutAhead = 30 * time.Second
 
+// cutSlack is by how much more a cut-off is put ahead where that makes it the last
+// one: what follows the cut-off in a round has taken about as long.
+const cutSlack = 5 * time.Second
+
 // roundLimit bounds a round: the core looks again, and people see what is stuck.
 const roundLimit = 75 * time.Second
 
@@ -689,6 +693,9 @@ func (c *closing) cutOff(ctx context.Context, work *roleWork, r role, removed bo
 		return cut, nil // another closing on this role has just put and read it
 	}
 	at := time.Now().Add(cutAhead).UTC().Truncate(time.Second)
+	if short := settledAt.Sub(at); short > 0 && short <= cutSlack {
+		at = at.Add(short).Truncate(time.Second).Add(time.Second) // the last one, then
+	}
 	got, err := putDate(ctx, c.cl, r.name, cutOffName, at, cutOffPolicy, nil)
 	if err != nil {
 		t := putTrouble(err, grant.StepCredentials, cutOffName, r)
