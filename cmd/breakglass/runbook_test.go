@@ -320,6 +320,9 @@ func TestDocs_links(t *testing.T) {
 			}
 		}
 		for _, m := range mdFile.FindAllStringSubmatch(text, -1) {
+			if strings.HasPrefix(m[1], ".ci/bin") {
+				continue // what .ci/run installs
+			}
 			if found, err := filepath.Glob(filepath.Join(repoRoot, m[1])); err != nil || len(found) == 0 {
 				t.Errorf("%s names %s, which is not there", name, m[1])
 			}
@@ -371,6 +374,28 @@ func TestThreatModel_namesTests(t *testing.T) {
 	for _, m := range named {
 		if !there[m[1]] {
 			t.Errorf("the threat model points at %s, which is not there", m[1])
+		}
+	}
+}
+
+// TestContributing_stepsOfCI wants the Go commands of .ci/run in the page for those who
+// are to run them.
+func TestContributing_stepsOfCI(t *testing.T) {
+	script, err := os.ReadFile(filepath.Join(repoRoot, ".ci", "run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(repoRoot, "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := regexp.MustCompile(`(?m)^step '[^']+' (go .*)$`).FindAllStringSubmatch(string(script), -1)
+	if len(steps) < 7 {
+		t.Fatalf("only %d steps were found", len(steps))
+	}
+	for _, m := range steps {
+		if !strings.Contains(string(page), "`"+m[1]+"`") {
+			t.Errorf("CONTRIBUTING.md does not have the step `%s` of .ci/run", m[1])
 		}
 	}
 }
