@@ -49,11 +49,11 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		Setup:               raise,
-		Cmds: runbookCmds(revokeCmds(map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: revokeCmds(map[string]func(*testscript.TestScript, bool, []string){
 			"slack": cmdSlack, "press": cmdPress, "card": cmdCard, "thread": cmdThread,
 			"patch": cmdPatch, "cut": cmdCut, "mode": cmdMode, "stale": cmdStale, "impostor": cmdImpostor,
 			"status": cmdStatus, "trust": cmdTrust, "terminate": cmdTerminate, "health": cmdHealth,
-		})),
+		}),
 	})
 }
 
