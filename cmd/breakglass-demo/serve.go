@@ -108,6 +108,7 @@ const whatToType = `What you type here, a line each:
   singlestore: come in          assumes the role and opens a shell
   singlestore: $ kubectl get pods
   aws: trust                    the role's trust policy; "aws: policies" for its inline policies
+  aws: delete the log group     or "stop the instance": see what a check says then
   help, quit                    (Ctrl-D and Ctrl-C end it, too)
 `
 
@@ -184,6 +185,12 @@ func (p *play) act(ctx context.Context, line string) error {
 			document, _ := p.cell.Role.InlinePolicy(name)
 			p.printf("%s\n%s\n", name, indent(pretty(document), "  │ "))
 		}
+	case who == "aws" && what == "delete the log group":
+		p.cell.LogGroup.Delete()
+		p.printf("The log group is gone: nothing opens any more, and a check says why.\n")
+	case who == "aws" && what == "stop the instance":
+		p.cell.Instance.State("stopped")
+		p.printf("The privileged access instance is stopped.\n")
 	case who == "help":
 		p.printf("%s", whatToType)
 	default:

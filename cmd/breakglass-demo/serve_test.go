@@ -136,6 +136,11 @@ func TestServe_theRealProgram(t *testing.T) {
 	seen.shows(t, "The shell is dead")
 	say("singlestore: come in")
 	seen.shows(t, "AWS answers SingleStore AccessDenied")
+	say("aws: stop the instance")
+	say("aws: delete the log group")
+	seen.shows(t, "The log group is gone")
+	say("ben: /breakglass check")
+	seen.shows(t, "Create it")
 
 	if err := bot.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
