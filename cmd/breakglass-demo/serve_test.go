@@ -38,6 +38,13 @@ func (s *screen) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
+// all is everything that stands there.
+func (s *screen) all() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 // shows waits until the words stand there, behind those that were waited for
 // before.
 func (s *screen) shows(t *testing.T, words string) {
@@ -125,6 +132,11 @@ func TestServe_theRealProgram(t *testing.T) {
 	seen.shows(t, "CrashLoopBackOff")
 	say("ana: home")
 	seen.shows(t, "Ana's Home tab\n  │ 1 open.")
+	for command, has := range map[string]string{"manifest": "/breakglass", "policy": "iam:UpdateAssumeRolePolicy"} {
+		if out, err := inShell(command).CombinedOutput(); err != nil || !strings.Contains(string(out), has) {
+			t.Errorf("breakglass %s: %v\n%s", command, err, out)
+		}
+	}
 	if out, err := inShell("status").CombinedOutput(); err != nil || !strings.Contains(string(out), "BG-1") {
 		t.Errorf("breakglass status: %v\n%s", err, out)
 	}
@@ -146,7 +158,7 @@ func TestServe_theRealProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := bot.Wait(); err != nil {
-		t.Errorf("the program ended with %v:\n%s", err, log.text.String())
+		t.Errorf("the program ended with %v:\n%s", err, log.all())
 	}
 	say("quit")
 	if err := <-ended; err != nil {
@@ -184,7 +196,7 @@ func ready(t *testing.T, dir string, log *screen) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("the program is not ready:\n%s", log.text.String())
+			t.Fatalf("the program is not ready:\n%s", log.all())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
