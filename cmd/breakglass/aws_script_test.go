@@ -162,7 +162,7 @@ func runAWS(ctx context.Context, args []string, out io.Writer) error {
 	}
 	answer := reflect.ValueOf(awsServices[c.service](cfg)).MethodByName(c.operation).
 		Call([]reflect.Value{reflect.ValueOf(ctx), c.input})
-	if err, _ := answer[1].Interface().(error); err != nil {
+	if err, _ := reflect.TypeAssert[error](answer[1]); err != nil {
 		return err
 	}
 	text, err := json.Marshal(answer[0].Interface())
