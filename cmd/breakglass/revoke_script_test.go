@@ -34,7 +34,7 @@ import (
 func revokeCmds(cmds map[string]func(*testscript.TestScript, bool, []string)) map[string]func(*testscript.TestScript, bool, []string) {
 	cmds["outage"], cmds["entrust"], cmds["comes"], cmds["inside"] = cmdOutage, cmdEntrust, cmdComes, cmdInside
 	cmds["gone"], cmds["until"], cmds["interrupt"], cmds["opened"] = cmdGone, cmdUntil, cmdInterrupt, cmdOpened
-	return cmds
+	return runbookCmds(cmds)
 }
 
 func cmdOutage(ts *testscript.TestScript, _ bool, args []string) {

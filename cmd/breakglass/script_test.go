@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"breakglass": main})
+	testscript.Main(m, map[string]func(){"breakglass": main, "aws": awsProgram})
 }
 
 // TestScripts runs the program as an operator does, against a local Slack and a
@@ -71,6 +71,8 @@ type scene struct {
 	cell   awssim.CellScene
 	people map[string]*slacksim.Person
 	listen string
+	world  *awssim.World
+	mended func() // ends what `fails` has begun
 }
 
 type sceneKey struct{}
@@ -78,6 +80,7 @@ type sceneKey struct{}
 func raise(env *testscript.Env) error {
 	s := &scene{people: map[string]*slacksim.Person{}}
 	world := awssim.New()
+	s.world = world
 	s.cell = world.NewCell(awssim.Cell{Name: "helios-prod", Vendor: scriptVendor})
 	aws, err := world.Start()
 	if err != nil {
