@@ -407,7 +407,7 @@ func (m *machine) proof(t *rapid.T) {
 	}
 	if c := last.round.Credentials; !c.Skipped && (!c.Done || last.round.CutOff.Before(settled)) {
 		t.Fatalf("closed with credentials that may live: cut off at %v, settled at %v", last.round.CutOff, settled)
-	} else if since := m.cutSince(first, settled); !c.Skipped && m.now.Before(since.Add(m.g.Terms.Settle)) {
+	} else if since := m.cutSince(); !c.Skipped && m.now.Before(since.Add(m.g.Terms.Settle)) {
 		t.Fatalf("closed %v after the cut-off %v was put", m.now.Sub(since), last.round.CutOff)
 	}
 	if last.round.Sessions.Skipped {
@@ -424,13 +424,13 @@ func (m *machine) proof(t *rapid.T) {
 }
 
 // cutSince is when the cut-off of the last round was first seen in a row, in rounds
-// that read one, since the trust was gone.
-func (m *machine) cutSince(first int, settled time.Time) (since time.Time) {
-	for _, r := range slices.Backward(m.rounds[first:]) {
+// that read one.
+func (m *machine) cutSince() (since time.Time) {
+	for _, r := range slices.Backward(m.rounds) {
 		if !r.round.Credentials.Done {
 			continue
 		}
-		if !r.round.CutOff.Equal(m.rounds[len(m.rounds)-1].round.CutOff) || r.round.CutOff.Before(settled) {
+		if !r.round.CutOff.Equal(m.rounds[len(m.rounds)-1].round.CutOff) {
 			break
 		}
 		since = r.at
