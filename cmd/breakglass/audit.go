@@ -21,20 +21,15 @@ import (
 	"breakglass/store"
 )
 
-type auditCommand struct {
-	Verify auditVerifyCommand `cmd:"" help:"Check that no entry was changed, removed, added or moved."`
-	Export auditExportCommand `cmd:"" help:"Write the entries as JSON Lines (docs/audit.md explains each field)."`
-}
-
 type auditVerifyCommand struct {
-	Head  string `name:"head" placeholder:"SEQ:HASH" help:"An entry that was noted elsewhere and must be there."`
-	Heads string `name:"heads" placeholder:"FILE" help:"A file of such entries, as store.head_file makes one: all must be there."`
-	JSON  bool   `name:"json" help:"Print JSON (docs/commands.md has the keys)."`
+	Head  string `long:"head" value-name:"SEQ:HASH" description:"An entry that was noted elsewhere and must be there."`
+	Heads string `long:"heads" value-name:"FILE" description:"A file of such entries, as store.head_file makes one: all must be there."`
+	JSON  bool   `long:"json" description:"Print JSON (docs/commands.md has the keys)."`
 }
 
 type auditExportCommand struct {
-	From uint64 `name:"from" default:"1" placeholder:"SEQ" help:"The first entry (${default})."`
-	Out  string `name:"out" placeholder:"FILE" help:"Write to a new file that only its owner may read, instead of standard output."`
+	From uint64 `long:"from" value-name:"SEQ" default:"1" description:"The first entry"`
+	Out  string `long:"out" value-name:"FILE" description:"Write to a new file that only its owner may read, instead of standard output."`
 }
 
 // verifyAnswer is what checking the audit log has found.

@@ -15,9 +15,11 @@ import (
 )
 
 type backupCommand struct {
-	File  string `arg:"" name:"file" help:"Where to write the copy."`
-	Force bool   `name:"force" help:"Replace FILE if it is there already."`
-	JSON  bool   `name:"json" help:"Print JSON (docs/commands.md has the keys)."`
+	Args struct {
+		File string `positional-arg-name:"FILE" description:"Where to write the copy."`
+	} `positional-args:"yes" required:"yes"`
+	Force bool `long:"force" description:"Replace FILE if it is there already."`
+	JSON  bool `long:"json" description:"Print JSON (docs/commands.md has the keys)."`
 }
 
 // backupAnswer is what was written, after it was checked.
@@ -69,22 +71,22 @@ func (b backupCommand) Run(env *environment) error {
 
 // mayWrite refuses to replace what should not be replaced.
 func (b backupCommand) mayWrite(database string) error {
-	info, err := os.Lstat(b.File)
+	info, err := os.Lstat(b.Args.File)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look at %s: %w", b.File, err)
+		return fmt.Errorf("look at %s: %w", b.Args.File, err)
 	case info.IsDir():
-		return fmt.Errorf("%s is a directory: name a file in it", b.File)
+		return fmt.Errorf("%s is a directory: name a file in it", b.Args.File)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a plain file: name another", b.File)
+		return fmt.Errorf("%s is not a plain file: name another", b.Args.File)
 	}
 	if live, err := os.Stat(database); err == nil && os.SameFile(live, info) {
-		return fmt.Errorf("%s is the database itself: name another file", b.File)
+		return fmt.Errorf("%s is the database itself: name another file", b.Args.File)
 	}
 	if !b.Force {
-		return fmt.Errorf("%s is there already, and nothing was written: name a new file, or replace it with --force", b.File)
+		return fmt.Errorf("%s is there already, and nothing was written: name a new file, or replace it with --force", b.Args.File)
 	}
 	return nil
 }
@@ -98,7 +100,7 @@ func (b backupCommand) write(env *environment, d *desk) (a backupAnswer, err err
 		return a, err
 	}
 	defer body.Close()
-	dir := filepath.Dir(b.File)
+	dir := filepath.Dir(b.Args.File)
 	tmp, err := os.CreateTemp(dir, ".breakglass-backup-*") // with mode 0600
 	if err != nil {
 		return a, fmt.Errorf("write the backup: %w", err)
@@ -112,7 +114,7 @@ func (b backupCommand) write(env *environment, d *desk) (a backupAnswer, err err
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return a, fmt.Errorf("copy the database to %s: %w", dir, err)
 	}
-	a.File, a.Bytes = b.File, done.Load()
+	a.File, a.Bytes = b.Args.File, done.Load()
 	stop = showProgress(env, func() string { return "checking the copy…" })
 	found, err := checkCopy(tmp.Name())
 	stop()
@@ -150,25 +152,25 @@ func checkCopy(path string) (a verifyAnswer, err error) {
 // meanwhile is replaced.
 func (b backupCommand) place(tmp string) error {
 	if b.Force {
-		if err := os.Rename(tmp, b.File); err != nil {
+		if err := os.Rename(tmp, b.Args.File); err != nil {
 			return err
 		}
-	} else if err := os.Link(tmp, b.File); err != nil {
+	} else if err := os.Link(tmp, b.Args.File); err != nil {
 		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%s is there now, and was not a moment ago: name a new file", b.File)
+			return fmt.Errorf("%s is there now, and was not a moment ago: name a new file", b.Args.File)
 		}
 		// A file system without hard links: look once more, then rename.
-		if _, err := os.Lstat(b.File); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s is there now, and was not a moment ago: name a new file", b.File)
+		if _, err := os.Lstat(b.Args.File); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is there now, and was not a moment ago: name a new file", b.Args.File)
 		}
-		if err := os.Rename(tmp, b.File); err != nil {
+		if err := os.Rename(tmp, b.Args.File); err != nil {
 			return err
 		}
 	}
 	if runtime.GOOS == "windows" {
 		return nil // where directories cannot be synced
 	}
-	dir, err := os.Open(filepath.Dir(b.File))
+	dir, err := os.Open(filepath.Dir(b.Args.File))
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,10 @@ import (
 )
 
 type checkCommand struct {
-	Cell string `arg:"" optional:"" placeholder:"CELL" help:"Of the cells, look at this one only."`
-	JSON bool   `name:"json" help:"Print JSON (docs/commands.md has the keys)."`
+	Args struct {
+		Cell string `positional-arg-name:"CELL" description:"Of the cells, look at this one only."`
+	} `positional-args:"yes"`
+	JSON bool `long:"json" description:"Print JSON (docs/commands.md has the keys)."`
 }
 
 // checkAnswer is what was found, in the order in which it is best mended.
@@ -77,10 +79,10 @@ func (c checkCommand) Run(env *environment) error {
 		return err
 	}
 	cells := cfg.awsCells()
-	if c.Cell != "" && !isBroken {
-		one, ok := cellNamed(cells, c.Cell)
+	if c.Args.Cell != "" && !isBroken {
+		one, ok := cellNamed(cells, c.Args.Cell)
 		if !ok {
-			return usage("check: there is no cell %q in the configuration; the cells are %s", said(c.Cell), joined(cfg.cellNames()))
+			return usage("check: there is no cell %q in the configuration; the cells are %s", said(c.Args.Cell), joined(cfg.cellNames()))
 		}
 		cells = []actions.Cell{one}
 	}

@@ -311,7 +311,9 @@ func TestBackup_brokenOff(t *testing.T) {
 				answer(w, r)
 			}))
 			env := &environment{ctx: t.Context(), getenv: os.Getenv, stdout: io.Discard, stderr: io.Discard}
-			if a, err := (backupCommand{File: file, Force: true}).write(env, d); err == nil {
+			backup := backupCommand{Force: true}
+			backup.Args.File = file
+			if a, err := backup.write(env, d); err == nil {
 				t.Errorf("it was taken for a backup: %+v", a)
 			}
 			if got, err := os.ReadFile(file); err != nil || string(got) != "the one from before" {
@@ -341,7 +343,9 @@ func TestBackup_appears(t *testing.T) {
 		_, _ = w.Write(data)
 	}))
 	env := &environment{ctx: t.Context(), getenv: os.Getenv, stdout: io.Discard, stderr: io.Discard}
-	if _, err := (backupCommand{File: file}).write(env, d); err == nil || !strings.Contains(err.Error(), "was not a moment ago") {
+	var backup backupCommand
+	backup.Args.File = file
+	if _, err := backup.write(env, d); err == nil || !strings.Contains(err.Error(), "was not a moment ago") {
 		t.Errorf("write = %v", err)
 	}
 	if got, err := os.ReadFile(file); err != nil || string(got) != "somebody else's" {

@@ -12,8 +12,10 @@ import (
 )
 
 type historyCommand struct {
-	Words []string `arg:"" optional:"" name:"what" help:"[CELL] [N]: of this cell only; how many (10)."`
-	JSON  bool     `name:"json" help:"Print JSON (docs/commands.md has the keys)."`
+	Args struct {
+		Words []string `positional-arg-name:"WHAT" description:"[CELL] [N]: of this cell only; how many (10)."`
+	} `positional-args:"yes"`
+	JSON bool `long:"json" description:"Print JSON (docs/commands.md has the keys)."`
 }
 
 // How many ended grants are listed.
@@ -62,7 +64,7 @@ func (d deskData) historyAt(now time.Time, cell grant.CellName, n int) (historyA
 func (h historyCommand) read() (cell string, n int, err error) {
 	n = usualHistory
 	seenNumber := false
-	for _, w := range h.Words {
+	for _, w := range h.Args.Words {
 		k, notNumber := strconv.Atoi(w)
 		switch {
 		case notNumber != nil && cell == "":

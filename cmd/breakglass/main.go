@@ -18,7 +18,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"github.com/alecthomas/kong"
+	"github.com/jessevdk/go-flags"
 )
 
 // Exit codes, part of the contract.
@@ -27,24 +27,6 @@ const (
 	exitFail  = 1
 	exitUsage = 2
 )
-
-// commandLine is every flag and command. The configuration may stand anywhere.
-type commandLine struct {
-	Config    string `short:"c" name:"config" default:"breakglass.yaml" placeholder:"FILE" help:"The configuration (default: ${default})."`
-	LogFormat string `name:"log-format" enum:"text,json" default:"text" help:"How log lines are written: text or json."`
-
-	Run      runCommand      `cmd:"" help:"Run the bot until it is told to stop."`
-	Check    checkCommand    `cmd:"" help:"Look at the configuration, the secrets, the database, Slack and every cell, and say what to do about each problem."`
-	Status   statusCommand   `cmd:"" help:"Show what is open, opening, closing or waiting, and trust that no grant explains."`
-	Show     showCommand     `cmd:"" help:"Show one grant's whole story."`
-	History  historyCommand  `cmd:"" help:"Show what ended last."`
-	Revoke   revokeCommand   `cmd:"" help:"End access now, and prove it: through the running bot, on the database, or with --from-aws without either."`
-	Audit    auditCommand    `cmd:"" help:"Check or export the audit log."`
-	Backup   backupCommand   `cmd:"" help:"Write a consistent, checked copy of the live database."`
-	Manifest manifestCommand `cmd:"" help:"Print the Slack app manifest."`
-	Policy   policyCommand   `cmd:"" help:"Print the least that the bot may do in AWS: IAM policies, Terraform or CloudFormation."`
-	Version  versionCommand  `cmd:"" help:"Print the version, the commit and the Go version."`
-}
 
 // environment is what a command gets to work with.
 type environment struct {
@@ -68,56 +50,46 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	// What is said about a wrong argument repeats it, and somebody may type a token
 	// where a file or a command is expected.
 	stderr = &masked{stderr}
-	var cli commandLine
-	helped := false
-	parser, err := kong.New(
-		&cli,
-		kong.Name("breakglass"),
-		kong.Description("Lets SingleStore Support into a BYOC cell for a while, from Slack, and proves that the access has ended."),
-		kong.UsageOnError(),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(int) { helped = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
-	if err != nil {
-		fmt.Fprintf(stderr, "breakglass: %v\n", err)
-		return exitFail
-	}
 	asked := len(args) > 0
 	if !asked {
 		args = []string{"--help"}
 	}
-	parsed, err := parser.Parse(args)
-	if helped {
+	opts, command, err := parse(args)
+	if flags.WroteHelp(err) {
+		fmt.Fprint(stdout, err)
 		if !asked {
 			return exitUsage // no command: nothing was done
 		}
 		return exitDone
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "breakglass: %v\nRun `breakglass --help` to see the commands.\n", err)
-		return exitUsage
+		return failed(err, stderr)
 	}
 	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
-	if cli.LogFormat == "json" {
+	if opts.LogFormat == "json" {
 		handler = slog.NewJSONHandler(stderr, nil)
 	}
-	env := &environment{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr, log: slog.New(handler), config: cli.Config}
-	if err := parsed.Run(env); err != nil {
-		if problems, ok := errors.AsType[*ConfigError](err); ok {
-			fmt.Fprintln(stderr, problems) // each line names its place
-			return exitFail
-		}
-		if errors.Is(err, errBlocks) {
-			return exitFail // the answer has said it
-		}
-		fmt.Fprintf(stderr, "breakglass: %v\n", err)
-		if _, ok := errors.AsType[*usageError](err); ok {
-			return exitUsage
-		}
-		return exitFail
+	env := &environment{ctx: ctx, getenv: getenv, stdout: stdout, stderr: stderr, log: slog.New(handler), config: opts.Config}
+	if err := command.Run(env); err != nil {
+		return failed(err, stderr)
 	}
 	return exitDone
+}
+
+// failed says what went wrong, and is the exit code for it.
+func failed(err error, stderr io.Writer) int {
+	if problems, ok := errors.AsType[*ConfigError](err); ok {
+		fmt.Fprintln(stderr, problems) // each line names its place
+		return exitFail
+	}
+	if errors.Is(err, errBlocks) {
+		return exitFail // the answer has said it
+	}
+	fmt.Fprintf(stderr, "breakglass: %v\n", err)
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage
+	}
+	return exitFail
 }
 
 // masked takes what looks like one of Slack's tokens out of what is written.

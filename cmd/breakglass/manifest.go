@@ -9,7 +9,7 @@ import (
 )
 
 type manifestCommand struct {
-	JSON bool `name:"json" help:"Print JSON instead of YAML."`
+	JSON bool `long:"json" description:"Print JSON instead of YAML."`
 }
 
 // Run is `breakglass manifest`. It needs no configuration: the app is the same

@@ -13,12 +13,14 @@ import (
 )
 
 type policyCommand struct {
-	Cell           string `arg:"" optional:"" placeholder:"CELL" help:"The cell; without it, all of the configuration."`
-	Terraform      bool   `name:"terraform" xor:"as" help:"Print Terraform's language."`
-	CloudFormation bool   `name:"cloudformation" xor:"as" help:"Print a CloudFormation template."`
-	Only           string `name:"only" enum:",permissions,trust,bot" default:"" placeholder:"WHAT" help:"Print one bare document: the permissions for the cell, the trust of the role that is assumed, or what the bot itself may do (permissions, trust or bot)."`
-	Principal      string `name:"principal" placeholder:"ARN" help:"The role or user that the bot itself runs as."`
-	Boundary       string `name:"boundary" placeholder:"ARN" help:"The permissions boundary that the cells' roles have; without it on a role, the bot may not write the role's inline policies."`
+	Args struct {
+		Cell string `positional-arg-name:"CELL" description:"The cell; without it, all of the configuration."`
+	} `positional-args:"yes"`
+	Terraform      bool   `long:"terraform" description:"Print Terraform's language."`
+	CloudFormation bool   `long:"cloudformation" description:"Print a CloudFormation template."`
+	Only           string `long:"only" choice:"permissions" choice:"trust" choice:"bot" description:"Print one bare document: the permissions for the cell, the trust of the role that is assumed, or what the bot itself may do."`
+	Principal      string `long:"principal" value-name:"ARN" description:"The role or user that the bot itself runs as."`
+	Boundary       string `long:"boundary" value-name:"ARN" description:"The permissions boundary that the cells' roles have; without it on a role, the bot may not write the role's inline policies."`
 }
 
 // The quotas of IAM ("IAM and AWS STS quotas"), white space not counted.
@@ -29,6 +31,9 @@ const (
 
 // Run is `breakglass policy`. It needs no credentials, and asks nobody.
 func (c policyCommand) Run(env *environment) error {
+	if c.Terraform && c.CloudFormation {
+		return usage("--terraform and --cloudformation do not go together: one of them")
+	}
 	if c.Only != "" && (c.Terraform || c.CloudFormation) {
 		return usage("--only prints a bare document of JSON; it does not go with --terraform or --cloudformation")
 	}
@@ -37,12 +42,12 @@ func (c policyCommand) Run(env *environment) error {
 		return err
 	}
 	cells := cfg.awsCells()
-	if c.Cell != "" {
-		chosen, ok := cellNamed(cells, c.Cell)
+	if c.Args.Cell != "" {
+		chosen, ok := cellNamed(cells, c.Args.Cell)
 		if !ok {
-			return fmt.Errorf("there is no cell %q in the configuration; the cells are %s", said(c.Cell), joined(cfg.cellNames()))
+			return fmt.Errorf("there is no cell %q in the configuration; the cells are %s", said(c.Args.Cell), joined(cfg.cellNames()))
 		}
-		cells, c.Cell = []actions.Cell{chosen}, string(chosen.Name)
+		cells, c.Args.Cell = []actions.Cell{chosen}, string(chosen.Name)
 	}
 	// What is wrong with one cell beside another is wrong whichever is printed.
 	if _, err := actions.PermissionsFor(cfg.awsCells(), actions.PermissionOptions{}); err != nil {
@@ -60,10 +65,10 @@ func (c policyCommand) Run(env *environment) error {
 	}
 	switch {
 	case c.Terraform:
-		_, err = io.WriteString(env.stdout, terraform(list, c.Cell, c.Principal))
+		_, err = io.WriteString(env.stdout, terraform(list, c.Args.Cell, c.Principal))
 	case c.CloudFormation:
 		var text string
-		if text, err = cloudFormation(list, c.Cell, c.Principal); err == nil {
+		if text, err = cloudFormation(list, c.Args.Cell, c.Principal); err == nil {
 			_, err = io.WriteString(env.stdout, text)
 		}
 	case c.Only != "":

@@ -22,24 +22,26 @@ import (
 )
 
 type revokeCommand struct {
-	What    string `arg:"" optional:"" name:"id-or-cell" help:"The grant to end (BG-7), or the cell on which to end everything."`
-	All     bool   `name:"all" help:"End everything that is open, on every cell."`
-	Yes     bool   `name:"yes" short:"y" help:"Do not ask."`
-	DryRun  bool   `name:"dry-run" help:"Say what would be done, and do nothing."`
-	JSON    bool   `name:"json" help:"Print a line of JSON for each grant (docs/revoke.md has the keys). Never asks: needs --yes or --dry-run."`
-	NoWait  bool   `name:"no-wait" help:"Do not wait for the proof; the running bot goes on by itself."`
-	Why     string `name:"why" placeholder:"TEXT" help:"The reason, for the card and the audit log."`
-	FromAWS bool   `name:"from-aws" help:"Without the database: find what to remove in AWS itself, on the cell or with --all."`
-	Resume  string `name:"resume" placeholder:"DIR" help:"Go on with a --from-aws that was interrupted; it names the directory."`
+	Args struct {
+		What string `positional-arg-name:"ID-OR-CELL" description:"The grant to end (BG-7), or the cell on which to end everything."`
+	} `positional-args:"yes"`
+	All     bool   `long:"all" description:"End everything that is open, on every cell."`
+	Yes     bool   `long:"yes" short:"y" description:"Do not ask."`
+	DryRun  bool   `long:"dry-run" description:"Say what would be done, and do nothing."`
+	JSON    bool   `long:"json" description:"Print a line of JSON for each grant (docs/revoke.md has the keys). Never asks: needs --yes or --dry-run."`
+	NoWait  bool   `long:"no-wait" description:"Do not wait for the proof; the running bot goes on by itself."`
+	Why     string `long:"why" value-name:"TEXT" unquote:"false" description:"The reason, for the card and the audit log."`
+	FromAWS bool   `long:"from-aws" description:"Without the database: find what to remove in AWS itself, on the cell or with --all."`
+	Resume  string `long:"resume" value-name:"DIR" description:"Go on with a --from-aws that was interrupted; it names the directory."`
 }
 
 // legal says what is wrong with the way it was called.
 func (c revokeCommand) legal() error {
-	named := c.What != "" || c.All || c.Resume != ""
+	named := c.Args.What != "" || c.All || c.Resume != ""
 	switch {
-	case c.What != "" && c.All:
+	case c.Args.What != "" && c.All:
 		return usage("revoke takes the id of a grant, a cell, or --all: one of them")
-	case c.Resume != "" && (!c.FromAWS || c.What != "" || c.All || c.DryRun):
+	case c.Resume != "" && (!c.FromAWS || c.Args.What != "" || c.All || c.DryRun):
 		return usage("--resume goes with --from-aws alone: breakglass revoke --from-aws --resume DIR")
 	case !named && c.FromAWS:
 		return usage("say which cell, or --all: breakglass revoke --from-aws --all")
@@ -81,7 +83,7 @@ func (c revokeCommand) Run(env *environment) error {
 	if c.FromAWS {
 		return c.fromAWS(env, cfg)
 	}
-	ask := revokeAsk{what: c.What, all: c.All}
+	ask := revokeAsk{what: c.Args.What, all: c.All}
 	if c.DryRun {
 		d, err := reach(env)
 		if err != nil {

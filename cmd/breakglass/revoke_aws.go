@@ -45,10 +45,10 @@ func (c revokeCommand) fromAWS(env *environment, cfg Config) error {
 		return a.resume()
 	}
 	cells := a.policy.Cells
-	if c.What != "" {
-		cell, ok := a.policy.Cell(grant.CellName(c.What))
+	if c.Args.What != "" {
+		cell, ok := a.policy.Cell(grant.CellName(c.Args.What))
 		if !ok {
-			return fmt.Errorf("there is no cell %q in the configuration, so nothing was done. --from-aws knows no ids, only cells: %s", said(c.What), joined(cfg.cellNames()))
+			return fmt.Errorf("there is no cell %q in the configuration, so nothing was done. --from-aws knows no ids, only cells: %s", said(c.Args.What), joined(cfg.cellNames()))
 		}
 		cells = []grant.Cell{cell}
 	}
@@ -77,7 +77,7 @@ type awayRun struct {
 
 // warn says what this means for a bot, or for its database.
 func (a *awayRun) warn(database string) {
-	instead := "revoke " + a.cmd.What
+	instead := "revoke " + a.cmd.Args.What
 	if a.cmd.All {
 		instead = "revoke --all"
 	}

@@ -14,8 +14,10 @@ import (
 )
 
 type showCommand struct {
-	ID   string `arg:"" name:"id" help:"The grant: BG-7, bg-7 or 7."`
-	JSON bool   `name:"json" help:"Print JSON (docs/commands.md has the keys)."`
+	Args struct {
+		ID string `positional-arg-name:"ID" description:"The grant: BG-7, bg-7 or 7."`
+	} `positional-args:"yes" required:"yes"`
+	JSON bool `long:"json" description:"Print JSON (docs/commands.md has the keys)."`
 }
 
 // showAnswer is one grant's whole story.
@@ -251,9 +253,9 @@ func sessions(g grant.Grant) []sessionAnswer {
 
 // Run is `breakglass show`.
 func (s showCommand) Run(env *environment) error {
-	id, ok := grant.ParseID(s.ID)
+	id, ok := grant.ParseID(s.Args.ID)
 	if !ok {
-		return usage("show: %q is not the id of a grant; ids look like BG-7, and `breakglass status` lists them", said(s.ID))
+		return usage("show: %q is not the id of a grant; ids look like BG-7, and `breakglass status` lists them", said(s.Args.ID))
 	}
 	d, err := reach(env)
 	if err != nil {

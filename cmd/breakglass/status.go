@@ -12,7 +12,7 @@ import (
 )
 
 type statusCommand struct {
-	JSON bool `name:"json" help:"Print JSON (docs/commands.md has the keys)."`
+	JSON bool `long:"json" description:"Print JSON (docs/commands.md has the keys)."`
 }
 
 // statusAnswer is what has not ended, and trust that no grant explains.
