@@ -138,9 +138,9 @@ func one(yes bool) float64 {
 // reading is what one scrape has read.
 type reading struct {
 	store.Figures
-	now     time.Time
-	behind  time.Duration
-	cells   map[string]*cellReading
+	now    time.Time
+	behind time.Duration
+	cells  map[string]*cellReading
 }
 
 type cellReading struct {
