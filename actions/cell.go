@@ -59,6 +59,9 @@ type Options struct {
 	// HTTPClient carries the calls; nil: the SDK's own. It is copied, and gets
 	// this package's timeout if it has none.
 	HTTPClient *http.Client
+	// Observe hears of every call, to count it; nil: nobody does. It must be quick,
+	// and safe for concurrent use.
+	Observe func(Call)
 }
 
 // AWS does the work in AWS. It remembers nothing but clients, credentials,
@@ -110,7 +113,7 @@ func New(ctx context.Context, o Options) (*AWS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
 	}
-	cfg = limited(cfg)
+	cfg = observed(limited(cfg), o.Observe)
 	a := &AWS{
 		cells: cells, vendor: o.Vendor, log: o.Log, cfg: cfg,
 		clients: make(map[clientKey]*clients),

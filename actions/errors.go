@@ -192,14 +192,18 @@ func actionOf(err error) string {
 	action := ""
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		if op, ok := e.(*smithy.OperationError); ok { //nolint:errorlint // every layer is looked at in turn
-			service := strings.ToLower(op.ServiceID)
-			if service == "cloudwatch logs" {
-				service = "logs"
-			}
-			action = service + ":" + op.OperationName
+			action = actionPrefix(op.ServiceID) + ":" + op.OperationName
 		}
 	}
 	return action
+}
+
+// actionPrefix is how IAM actions name a service.
+func actionPrefix(id string) string {
+	if id == "CloudWatch Logs" {
+		return "logs"
+	}
+	return strings.ToLower(id)
 }
 
 // kind says what to do about the failure.

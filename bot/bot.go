@@ -65,8 +65,8 @@ type People struct {
 	Approvers, Requesters, Revokers, Emergency Circle
 }
 
-// Options are what a Bot is made of. All but Team, HTTPClient and Dialer are
-// required.
+// Options are what a Bot is made of. All but Team, Observe, HTTPClient and Dialer
+// are required.
 type Options struct {
 	Channel  grant.ChannelID // where requests are posted and decided
 	Team     string          // empty: the token's own team
@@ -78,6 +78,7 @@ type Options struct {
 	Store    *store.Store
 	AWS      AWS
 	Log      *slog.Logger
+	Observe  Observer
 
 	HTTPClient *http.Client      // nil: one with a timeout
 	Dialer     *websocket.Dialer // nil: slack-go's
@@ -165,7 +166,7 @@ func (b *Bot) connect() (*http.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bot: option APIURL: %w", err)
 	}
-	b.gate = &openGate{next: client.Transport, home: home}
+	b.gate = &openGate{next: client.Transport, home: home, observe: o.Observe}
 	client.Transport = b.gate
 	b.api = slack.New(
 		o.BotToken,
@@ -263,26 +264,6 @@ func (b *Bot) waitForAccess(ctx context.Context, d time.Duration) bool {
 			return false
 		}
 	}
-}
-
-// Ready answers nil while at least one socket has said hello and is still up.
-func (b *Bot) Ready() error {
-	for _, s := range b.socks {
-		if s.up() {
-			return nil
-		}
-	}
-	return errors.New("no socket to Slack is up")
-}
-
-// Working answers nil as long as the bot does its work, whether Slack answers or
-// not. A store that takes nothing in, a full disk for example, stops all of it:
-// access cannot be opened then, nor its end be carried out.
-func (b *Bot) Working() error {
-	if since := b.work.illSince(); !since.IsZero() && time.Since(since) > 10*time.Second {
-		return errors.New("the database has taken nothing in since " + since.UTC().Format(time.RFC3339))
-	}
-	return nil
 }
 
 // introduce learns who we are. Permanent refusals end the program; anything else

@@ -48,8 +48,12 @@
 //   - A deleted message about trust that no grant explains comes back with the next
 //     change only: to notice that it is gone Slack would have to be asked all the time.
 //     The status and the App Home list it meanwhile.
-//   - Slack's ping is not counted here: slack-go gives a socket up that has heard
-//     none for 30 seconds, and then it is not ready any more.
+//   - Readiness goes by hello and by what was heard on the connection itself in the last
+//     40 seconds, since slack-go shows nobody Slack's pings (ear.go). slack-go gives up a
+//     socket that has heard none, too, but only 30 to 60 seconds after the last one.
+//   - Health fails only for what a new start mends (health.go, [Bot.Working]): one that
+//     fails while Slack, AWS or the disk is away would have the bot killed over and over,
+//     and nothing would end access meanwhile. Those make it unready, and are counted.
 //
 // # The card in each phase
 //

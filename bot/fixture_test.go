@@ -100,6 +100,8 @@ type setup struct {
 	before func(*stage)          // after everything stands, before the bot starts
 	idle   bool                  // the bot is not started
 	hands  func(bot.AWS) bot.AWS // nil: the real ones
+
+	observe bot.Observer
 }
 
 type change = func(*setup)
@@ -292,7 +294,7 @@ func (s *stage) launch() {
 		Team: s.team, Channel: channel, APIURL: s.slack.APIURL(), BotToken: s.slack.BotToken(), AppToken: s.slack.AppToken(),
 		People: s.conf.people, Policy: s.conf.policy, Store: s.db, AWS: does, Log: log,
 		HTTPClient: &http.Client{Transport: s.power.line(&loopback{s.slack.Transport()})},
-		Dialer:     s.slack.Dialer(),
+		Dialer:     s.slack.Dialer(), Observe: s.conf.observe,
 	})
 	if err != nil {
 		s.t.Fatalf("bot.New: %v", err)

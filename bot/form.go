@@ -89,6 +89,7 @@ func (b *Bot) submitted(ctx context.Context, env string, cb slack.InteractionCal
 	}
 	if refusal, ok := errors.AsType[*grant.Refusal](err); ok && len(view.FormErrors(refusal.Fields, false)) > 0 {
 		b.log.Info("refused", "what", "form", "user", clip(string(user)), "code", string(refusal.Code), "fields", slices.Sorted(maps.Keys(refusal.Fields)))
+		b.o.Observe.refused(refusal.Code)
 		ack(map[string]any{"response_action": "errors", "errors": view.FormErrors(refusal.Fields, typed["for"] == view.ChoiceOther)})
 		return
 	}

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ import (
 type openGate struct {
 	next http.RoundTripper
 	home *url.URL // slack.api_url
+
+	observe Observer
 
 	mu     sync.Mutex
 	opened []time.Time // within the last minute
@@ -62,7 +65,9 @@ func (g *openGate) wait(now time.Time) time.Duration {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (g *openGate) RoundTrip(req *http.Request) (*http.Response, error) {
+func (g *openGate) RoundTrip(req *http.Request) (resp *http.Response, err error) {
+	began, code := time.Now(), ""
+	defer func() { g.observe.called(method(req.URL, g.home), resp, code, err, time.Since(began)) }()
 	next := g.next
 	if next == nil {
 		next = http.DefaultTransport
@@ -76,8 +81,9 @@ func (g *openGate) RoundTrip(req *http.Request) (*http.Response, error) {
 		if d := g.wait(time.Now()); d > 0 && !sleep(req.Context(), d) {
 			return nil, req.Context().Err()
 		}
+		began = time.Now() // the wait is ours
 	}
-	resp, err := next.RoundTrip(req)
+	resp, err = next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +100,9 @@ func (g *openGate) RoundTrip(req *http.Request) (*http.Response, error) {
 		URL   string `json:"url"`
 	}
 	if json.Unmarshal(body, &answer) == nil {
+		if answer.OK != nil && !*answer.OK {
+			code = cmp.Or(answer.Error, "no_reason_given")
+		}
 		switch {
 		case opens && answer.URL != "" && !Private(answer.URL):
 			return nil, errors.New("apps.connections.open offered a socket without encryption, which was refused")

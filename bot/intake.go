@@ -24,13 +24,15 @@ import (
 
 // take hands an envelope to a goroutine of its own.
 func (b *Bot) take(ctx context.Context, s *socket, ev socketmode.Event) {
+	arrived := time.Now()
 	if !b.hands.take() {
 		b.log.Error("too many envelopes in hand; one was not taken", "limit", maxInHand)
+		b.o.Observe.envelope(kindOf(ev), false, 0)
 		return
 	}
 	go func() {
 		defer b.hands.put()
-		b.handle(ctx, s, ev)
+		b.handle(ctx, s, ev, arrived)
 	}()
 }
 
@@ -80,8 +82,8 @@ func (h *hands) idle() <-chan struct{} {
 }
 
 // handle turns an envelope into an intent, has it committed, and acknowledges.
-func (b *Bot) handle(life context.Context, s *socket, ev socketmode.Event) {
-	env := ev.Request.EnvelopeID
+func (b *Bot) handle(life context.Context, s *socket, ev socketmode.Event, arrived time.Time) {
+	env, acked := ev.Request.EnvelopeID, false
 	defer func() {
 		// A hostile payload must not take down what others have open.
 		if p := recover(); p != nil {
@@ -90,7 +92,17 @@ func (b *Bot) handle(life context.Context, s *socket, ev socketmode.Event) {
 	}()
 	ctx, cancel := context.WithTimeoutCause(life, ackWithin, errors.New("Slack's three seconds are over")) //nolint:staticcheck // names Slack
 	defer cancel()
-	ack := func(payload any) { s.ack(ctx, env, payload) }
+	ack := func(payload any) {
+		if s.ack(ctx, env, payload) {
+			acked = true
+			b.o.Observe.envelope(kindOf(ev), true, time.Since(arrived))
+		}
+	}
+	defer func() {
+		if !acked {
+			b.o.Observe.envelope(kindOf(ev), false, time.Since(arrived))
+		}
+	}()
 	switch data := ev.Data.(type) {
 	case slack.SlashCommand:
 		b.slash(life, ctx, env, data, ack, b.whisperer(life, data.ResponseURL, data.ChannelID, data.UserID))
@@ -109,6 +121,29 @@ func (b *Bot) handle(life context.Context, s *socket, ev socketmode.Event) {
 		b.event(data)
 	default:
 		ack(nil)
+	}
+}
+
+// kindOf names the kind of an envelope.
+func kindOf(ev socketmode.Event) string {
+	switch data := ev.Data.(type) {
+	case slack.SlashCommand:
+		return EnvelopeCommand
+	case slack.InteractionCallback:
+		switch data.Type {
+		case slack.InteractionTypeBlockActions:
+			return EnvelopeClick
+		case slack.InteractionTypeViewSubmission:
+			return EnvelopeForm
+		case slack.InteractionTypeShortcut:
+			return EnvelopeShortcut
+		default:
+			return EnvelopeOther
+		}
+	case slackevents.EventsAPIEvent:
+		return EnvelopeEvent
+	default:
+		return EnvelopeOther
 	}
 }
 
@@ -501,6 +536,7 @@ func (b *Bot) refusal(what string, in intent, err error) reply {
 			attrs = append(attrs, "err", redact(u.cause))
 		}
 		b.log.Info("refused", attrs...)
+		b.o.Observe.refused(r.Code)
 		b.remember(what, in, r.Code)
 		return reply{msg: view.Refused(r.Text, in.ref)}
 	}

@@ -42,17 +42,17 @@ type socket struct {
 	client *socketmode.Client
 	hello  atomic.Bool
 	met    atomic.Bool // Slack has said hello at least once
+	ear    ear
 }
 
 func newSocket(b *Bot, n int) *socket {
-	opts := []socketmode.Option{socketmode.OptionLog(log.New(io.Discard, "", 0))}
-	if b.o.Dialer != nil {
-		opts = append(opts, socketmode.OptionDialer(b.o.Dialer))
-	}
-	return &socket{bot: b, n: n, client: socketmode.New(b.api, opts...)}
+	s := &socket{bot: b, n: n}
+	s.client = socketmode.New(b.api, socketmode.OptionLog(log.New(io.Discard, "", 0)), socketmode.OptionDialer(s.ear.dialer(b.o.Dialer)))
+	return s
 }
 
-func (s *socket) up() bool { return s.hello.Load() }
+// up reports whether Slack has said hello and was heard lately.
+func (s *socket) up() bool { return s.hello.Load() && time.Since(s.ear.at()) <= heardWithin }
 
 // run keeps the connection up until the context ends, then waits for what is in
 // hand and lets the acknowledgements out. An error is permanent, in a plain
@@ -166,7 +166,8 @@ func (s *socket) hear(ctx context.Context, ev socketmode.Event, stopping bool) e
 			Type string `json:"type"`
 		}
 		if json.Unmarshal(e.Message, &env) == nil && env.ID != "" {
-			s.ack(ctx, env.ID, nil)
+			began := time.Now()
+			s.bot.o.Observe.envelope(EnvelopeOther, s.ack(ctx, env.ID, nil), time.Since(began))
 		}
 		s.bot.log.Warn("an envelope of an unknown kind was set aside", "socket", s.n, "type", grant.Clean(env.Type, 40), "so_far", s.bot.unknown.Add(1))
 	case socketmode.EventTypeSlashCommand, socketmode.EventTypeInteractive, socketmode.EventTypeEventsAPI:
@@ -180,13 +181,16 @@ func (s *socket) hear(ctx context.Context, ev socketmode.Event, stopping bool) e
 	return nil
 }
 
-// ack acknowledges an envelope, with a payload where Slack takes one.
-func (s *socket) ack(ctx context.Context, envelope string, payload any) {
+// ack acknowledges an envelope, with a payload where Slack takes one, and reports
+// whether the socket took it.
+func (s *socket) ack(ctx context.Context, envelope string, payload any) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := s.client.AckCtx(ctx, envelope, payload); err != nil {
 		s.bot.log.Warn("an acknowledgement could not be sent", "socket", s.n, "err", err)
+		return false
 	}
+	return true
 }
 
 // meet remembers our app id from the first hello.

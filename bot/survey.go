@@ -32,11 +32,7 @@ func (w *worker) survey(ctx context.Context, o store.Owed) error {
 	if s.Trouble != nil {
 		w.log.Warn("a cell could not be looked at", "ref", ref, "cell", string(cell), "kind", string(s.Trouble.Kind), "err", s.Trouble)
 	}
-	err := w.bot.o.Store.Look(store.Looked{Cell: cell, Survey: s, Now: time.Now().UTC(), Settles: o, Ref: ref, Token: newToken})
-	if err == nil {
-		w.feel(true)
-	}
-	return err
+	return w.bot.o.Store.Look(store.Looked{Cell: cell, Survey: s, Now: time.Now().UTC(), Settles: o, Ref: ref, Token: newToken})
 }
 
 // stray posts or edits a message about a cell.

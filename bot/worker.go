@@ -28,7 +28,7 @@ type worker struct {
 
 	mu    sync.Mutex
 	busy  map[string]bool                 // lanes in use, and lanes resting after a failure
-	hand  map[uint64]bool                 // the rows on those lanes
+	hand  map[uint64]time.Time            // the rows on those lanes, and since when
 	waits map[uint64]store.Owed           // rows that were seen to wait for their lane
 	talks int                             // how many of them wait for Slack
 	opens map[grant.ID]context.CancelFunc // openings in flight, to be cut short by a close
@@ -36,7 +36,6 @@ type worker struct {
 	wake  chan struct{}
 	began time.Time
 	late  time.Time // when a reminder fell due last whose time had been long before
-	ill   time.Time // since when the store takes nothing in; zero: it does
 	lost  time.Time // when it last did not take in what became of an effect
 	wg    sync.WaitGroup
 }
@@ -65,7 +64,7 @@ func newWorker(b *Bot) *worker {
 	return &worker{
 		bot: b, log: b.log,
 		busy:  map[string]bool{},
-		hand:  map[uint64]bool{},
+		hand:  map[uint64]time.Time{},
 		waits: map[uint64]store.Owed{},
 		opens: map[grant.ID]context.CancelFunc{},
 		shown: map[grant.ID][sha256.Size]byte{},
@@ -171,11 +170,28 @@ var errStopping = errors.New("breakglass is stopping")
 func (w *worker) inHand(seq uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.hand[seq] {
+	if _, is := w.hand[seq]; is {
 		return true
 	}
 	o, known := w.waits[seq]
 	return known && w.blocked(o)
+}
+
+// waiting reports whether something else keeps an effect from being done now.
+func (w *worker) waiting(o store.Owed) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.blocked(o)
+}
+
+// longestInHand is for how long the oldest of what is in hand has been there.
+func (w *worker) longestInHand(now time.Time) (held time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, since := range w.hand {
+		held = max(held, now.Sub(since))
+	}
+	return held
 }
 
 // blocked reports whether an effect has to wait for others. The lock is held.
@@ -231,7 +247,7 @@ func (w *worker) start(ctx context.Context, o store.Owed) {
 	if talk(o) {
 		w.talks++
 	}
-	w.busy[l], w.hand[o.Seq] = true, true
+	w.busy[l], w.hand[o.Seq] = true, time.Now()
 	w.mu.Unlock()
 	w.wg.Go(func() {
 		rest := w.pay(ctx, o)
@@ -288,7 +304,7 @@ func (w *worker) pay(ctx context.Context, o store.Owed) time.Duration {
 	w.log.Log(ctx, level, "an effect could not be paid yet; it stays owed", "ref", reference(), "grant", o.Grant.String(), "effect", string(o.Effect.Kind), "arg", o.Effect.Arg, "attempt", o.Attempt+1, "wait", wait, "err", redact(err))
 	if _, err := w.bot.o.Store.Postpone(o, time.Now().UTC().Add(wait)); err != nil {
 		w.log.Error("the store does not take a postponement", "grant", o.Grant.String(), "err", err)
-		w.feel(false)
+		w.forgot()
 		switch o.Effect.Kind {
 		case grant.DoWatch, grant.DoSurvey:
 			return grant.WatchEvery // a full disk is no reason to look more often
@@ -298,29 +314,14 @@ func (w *worker) pay(ctx context.Context, o store.Owed) time.Duration {
 			return 2 * time.Second
 		}
 	}
-	w.feel(true)
 	return 0
 }
 
-// feel notes whether the store took the last thing in.
-func (w *worker) feel(well bool) {
+// forgot notes that the store did not take in what became of an effect.
+func (w *worker) forgot() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case well:
-		w.ill = time.Time{}
-		return
-	case w.ill.IsZero():
-		w.ill = time.Now()
-	}
 	w.lost = time.Now()
-}
-
-// illSince answers since when the store takes nothing in; zero: it does.
-func (w *worker) illSince() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.ill
 }
 
 // jitter keeps many retries apart.
@@ -390,7 +391,6 @@ func (w *worker) record(id grant.ID, settles store.Owed, ev grant.Event) error {
 	if err != nil {
 		return err
 	}
-	w.feel(true)
 	if res.Before != res.Grant.Phase {
 		w.log.Info("phase", "ref", ref, "grant", id.String(), "from", string(res.Before), "to", string(res.Grant.Phase))
 	}

@@ -100,6 +100,10 @@ const farthestID = 1_000_000
 // of a database its statements may still stand.
 func (s *Store) Look(l Looked) error {
 	l.Now = l.Now.UTC().Round(0)
+	var (
+		after   grant.Guard
+		effects []grant.Effect
+	)
 	err := s.update(func(tx *bbolt.Tx) error {
 		live, err := loadLive(tx)
 		if err != nil {
@@ -136,7 +140,7 @@ func (s *Store) Look(l Looked) error {
 				return err
 			}
 		}
-		after, effects := before.Survey(l.Survey, live, others, l.Token, l.Now)
+		after, effects = before.Survey(l.Survey, live, others, l.Token, l.Now)
 		if _, err := settle(tx, l.Settles); err != nil {
 			return err
 		}
@@ -158,6 +162,7 @@ func (s *Store) Look(l Looked) error {
 		return fmt.Errorf("take in the look at %s: %w", l.Cell, err)
 	}
 	s.signal()
+	s.observer.told(after, effects)
 	return nil
 }
 

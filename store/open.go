@@ -56,11 +56,15 @@ const (
 
 // Open opens the database at path, and makes a new one if there is no file. It
 // never writes to a file that it does not know to be its own.
-func Open(path string) (*Store, error) {
+func Open(path string) (*Store, error) { return OpenObserved(path, Observer{}) }
+
+// OpenObserved is [Open] with somebody who hears what is taken in.
+func OpenObserved(path string, o Observer) (*Store, error) {
 	s, err := open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the database %s: %w", path, err)
 	}
+	s.observer = o
 	return s, nil
 }
 

@@ -25,11 +25,17 @@ type Store struct {
 	writing sync.Mutex
 	wedged  bool
 
-	mu      sync.Mutex
-	changed chan struct{}
+	observer Observer
+
+	mu           sync.Mutex
+	changed      chan struct{}
+	failing      error // why the last write did not reach the disk; nil: it did
+	failingSince time.Time
 }
 
-var errWedged = damaged("a write could not be undone, so no more are tried. Stop, and restore a backup")
+// ErrWedged says that a write could not be undone, so that no more are tried: only
+// another process can do anything with the database.
+var ErrWedged = damaged("a write could not be undone, so no more are tried. Stop, and restore a backup")
 
 // Change is one event and everything that is committed with it.
 type Change struct {
@@ -155,6 +161,7 @@ func (s *Store) Commit(c Change) (Result, error) {
 	if owes {
 		s.signal()
 	}
+	s.observer.moved(res.Before, res.Grant)
 	return res, answer
 }
 
@@ -413,7 +420,7 @@ func (s *Store) Close() error {
 	if s.wedged {
 		// bbolt's own Close would wait for ever. The file stays locked until the
 		// process ends.
-		return errors.Join(errWedged, s.file.Close())
+		return errors.Join(ErrWedged, s.file.Close())
 	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close the database: %w", err)
@@ -431,10 +438,16 @@ func (s *Store) view(fn func(tx *bbolt.Tx) error) (err error) {
 }
 
 func (s *Store) update(fn func(tx *bbolt.Tx) error) (err error) {
+	began, tried := time.Now(), true
+	defer func() {
+		if tried {
+			s.noteWrite(began, err)
+		}
+	}()
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.wedged {
-		return errWedged
+		return ErrWedged
 	}
 	defer guard(&err)()
 	ended := false
@@ -449,6 +462,7 @@ func (s *Store) update(fn func(tx *bbolt.Tx) error) (err error) {
 		ended = true
 	}()
 	if err := fn(tx); err != nil {
+		tried = false // nothing was to be written, which says nothing about the disk
 		return err
 	}
 	return tx.Commit()

@@ -109,7 +109,14 @@ type versionCommand struct{}
 
 // Run prints what is known about this build.
 func (versionCommand) Run(env *environment) error {
-	version, commit, changed := "(devel)", "unknown", ""
+	version, commit, changed := built()
+	_, err := fmt.Fprintf(env.stdout, "breakglass %s\ncommit %s%s\n%s %s/%s\n", version, commit, changed, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// built is what is known about this build; changed is in words, or empty.
+func built() (version, commit, changed string) {
+	version, commit = "(devel)", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if info.Main.Version != "" {
 			version = info.Main.Version
@@ -125,6 +132,5 @@ func (versionCommand) Run(env *environment) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(env.stdout, "breakglass %s\ncommit %s%s\n%s %s/%s\n", version, commit, changed, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
+	return version, commit, changed
 }

@@ -2,12 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,7 +25,8 @@ func (runCommand) Run(env *environment) error {
 	if err := ownDatabase(cfg.Store.Path); err != nil {
 		return databaseTrouble(err)
 	}
-	db, err := store.Open(cfg.Store.Path)
+	shown := newMetrics(cfg.cellNames())
+	db, err := store.OpenObserved(cfg.Store.Path, shown.ofStore())
 	if err != nil {
 		return databaseTrouble(err)
 	}
@@ -40,7 +35,7 @@ func (runCommand) Run(env *environment) error {
 			env.log.Error("the database did not close cleanly", "err", err)
 		}
 	}()
-	aws, err := actions.New(env.ctx, actions.Options{Cells: cfg.awsCells(), Vendor: cfg.Policy().Vendor, Log: env.log})
+	aws, err := actions.New(env.ctx, actions.Options{Cells: cfg.awsCells(), Vendor: cfg.Policy().Vendor, Log: env.log, Observe: shown.ofAWS})
 	if err != nil {
 		return err
 	}
@@ -48,7 +43,7 @@ func (runCommand) Run(env *environment) error {
 		Channel: cfg.Slack.Channel, Team: cfg.Slack.Team, APIURL: cfg.Slack.APIURL,
 		BotToken: string(secrets.BotToken), AppToken: string(secrets.AppToken),
 		People: cfg.circles(),
-		Policy: cfg.Policy(), Store: db, AWS: aws, Log: env.log,
+		Policy: cfg.Policy(), Store: db, AWS: aws, Log: env.log, Observe: shown.ofBot(),
 	})
 	if err != nil {
 		return err
@@ -64,7 +59,8 @@ func (runCommand) Run(env *environment) error {
 		defer heads.note() // when nothing is written any more, and before the database is closed
 	}
 	if cfg.Listen != "" {
-		group.Go(func() error { return serveHealth(ctx, cfg.Listen, b, env.log) })
+		shown.show(db, b, env.log)
+		group.Go(func() error { return serve(ctx, cfg.Listen, b, shown, env.log) })
 	}
 	err = group.Wait()
 	if env.ctx.Err() != nil {
@@ -94,38 +90,4 @@ func (c Config) awsCells() []actions.Cell {
 		}
 	}
 	return cells
-}
-
-// serveHealth answers /healthz as long as the process works, and /readyz with 200
-// only while Slack is connected.
-func serveHealth(ctx context.Context, addr string, b *bot.Bot, log *slog.Logger) error {
-	mux := http.NewServeMux()
-	answer := func(is func() error, yes string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			if err := is(); err != nil {
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
-				return
-			}
-			_, _ = fmt.Fprintln(w, yes)
-		}
-	}
-	mux.HandleFunc("GET /healthz", answer(b.Working, "ok"))
-	mux.HandleFunc("GET /readyz", answer(b.Ready, "ready"))
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listening on %s (the configuration's listen): %w", addr, err)
-	}
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	stop := context.AfterFunc(ctx, func() {
-		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		_ = srv.Shutdown(bye)
-	})
-	defer stop()
-	log.Info("health is served", "address", l.Addr().String())
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving health: %w", err)
-	}
-	return nil
 }

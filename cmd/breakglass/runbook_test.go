@@ -89,9 +89,9 @@ func cmdFindSession(ts *testscript.TestScript, _ bool, _ []string) {
 
 func cmdRole(ts *testscript.TestScript, _ bool, args []string) { at(ts).cell.Account.Role(args[0]) }
 
-// typed are the lines of a document's console blocks that somebody is to type: those
+// linesToType are the lines of a document's console blocks that somebody is to type: those
 // after a $, and those for Slack.
-func typed(t *testing.T, file string) []string {
+func linesToType(t *testing.T, file string) []string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -151,7 +151,7 @@ func TestRunbook_everyLineIsRun(t *testing.T) {
 			}
 		}
 	}
-	lines := typed(t, runbook)
+	lines := linesToType(t, runbook)
 	if len(scripts) < 8 || len(lines) < 30 {
 		t.Fatalf("%d scripts and %d lines: the test looks at too little", len(scripts), len(lines))
 	}
@@ -206,7 +206,7 @@ func words(line string) []string {
 func TestDocs_commands(t *testing.T) {
 	programs := map[string]int{}
 	for _, name := range documented(t) {
-		for _, line := range typed(t, filepath.Join(repoRoot, name)) {
+		for _, line := range linesToType(t, filepath.Join(repoRoot, name)) {
 			w := words(line)
 			if len(w) == 0 {
 				continue

@@ -71,6 +71,7 @@ var borders = []struct {
 	{"go.etcd.io/bbolt", []string{"store"}, nil},
 	{"go.yaml.in/yaml", []string{"cmd/breakglass", "actions"}, nil}, // the configuration; preferences documents written in YAML
 	{"github.com/jessevdk/go-flags", []string{"cmd/breakglass"}, nil},
+	{"github.com/prometheus", []string{"cmd/breakglass"}, nil}, // the others only tell what happened
 	{"github.com/google/go-cmp", nil, []string{"*"}},
 	{"github.com/rogpeppe/go-internal", nil, []string{"*"}},
 	{"pgregory.net/rapid", nil, []string{"*"}},

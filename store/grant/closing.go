@@ -17,6 +17,9 @@ const (
 	tellAgain = 60
 )
 
+// Stuck reports whether closing has failed so often in a row that people were told.
+func (e *Ending) Stuck() bool { return e.Failing >= tellAfter }
+
 // closeRound takes in what one round of closing found, and decides: proven, or
 // another round.
 func (g *Grant) closeRound(r Round, now time.Time) []Effect {

@@ -37,6 +37,19 @@ func (p Phase) Terminal() bool {
 // read from disk that is not known must stop the start, not be ignored.
 func (p Phase) Known() bool { return p != None && slices.Contains(Phases, p) }
 
+// MayLead reports whether some event leads from one phase to another.
+func MayLead(from, to Phase) bool {
+	if from == to {
+		return false
+	}
+	for _, next := range transitions[from] {
+		if slices.Contains(next, to) {
+			return true
+		}
+	}
+	return false
+}
+
 // transitions is the whole table: in which phase which kind of event may happen,
 // and to which phases it may lead. What is missing is refused.
 var transitions = map[Phase]map[Kind][]Phase{

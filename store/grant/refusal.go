@@ -23,6 +23,12 @@ const (
 	WrongPlace      Code = "wrong_place"   // the approvals channel is not ours alone
 )
 
+// Codes lists every code.
+var Codes = []Code{
+	NotAllowed, OwnRequest, AlreadyApproved, WrongPhase, BadRequest, UnknownCell, BadPrincipal,
+	TooLong, NotFound, CannotTell, RateLimited, AskFirst, WrongPlace,
+}
+
 // Refusal is the only error whose text people are shown: one or two plain
 // sentences, what is true now and what to do next. It changes nothing.
 type Refusal struct {

@@ -111,6 +111,19 @@ func (w *Watch) Count() (live, ended int) {
 	return live + w.Beyond, ended + w.Forgotten
 }
 
+// Unlogged is how many live sessions are not logged, of which people were told.
+func (w *Watch) Unlogged() (n int) {
+	if w == nil {
+		return 0
+	}
+	for _, v := range w.Visits {
+		if v.Gone.IsZero() && (v.NeverLogged || v.Unlogged && v.LoggedAt.IsZero()) {
+			n++
+		}
+	}
+	return n
+}
+
 // What one grant remembers is bounded: whoever is inside may start sessions for
 // as long as access lasts.
 const (
