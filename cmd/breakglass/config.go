@@ -28,6 +28,8 @@ type Config struct {
 	Store       StoreConfig
 	// Listen is the host:port of /healthz, /readyz and /metrics.
 	Listen string
+	// Digest is the SHA-256 of the file, in hex: it names what was configured.
+	Digest string
 }
 
 // SlackConfig says where the conversation happens.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"net/netip"
 	"net/url"
@@ -62,6 +64,8 @@ func parseConfig(name string, data []byte) (Config, error) {
 	if err := w.fault(); err != nil {
 		return Config{}, err
 	}
+	sum := sha256.Sum256(data)
+	c.Digest = hex.EncodeToString(sum[:])
 	return c, nil
 }
 
