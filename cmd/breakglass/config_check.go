@@ -2,8 +2,6 @@ package main
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"net"
 	"net/netip"
 	"net/url"
@@ -64,8 +62,6 @@ func parseConfig(name string, data []byte) (Config, error) {
 	if err := w.fault(); err != nil {
 		return Config{}, err
 	}
-	sum := sha256.Sum256(data)
-	c.Digest = hex.EncodeToString(sum[:])
 	return c, nil
 }
 
