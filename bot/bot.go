@@ -90,6 +90,8 @@ type Bot struct {
 	log    *slog.Logger
 	api    *slack.Client
 	people *directory
+	ruled  atomic.Pointer[rules]
+	ruling sync.RWMutex // held while other rules take the place of those in force
 	posts  *poster
 	room   *room
 	gate   *openGate
@@ -134,7 +136,9 @@ func New(o Options) (*Bot, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.people = newDirectory(b.api, o.People)
+	b.people = newDirectory(b.api)
+	b.ruled.Store(&rules{dir: b.people, people: o.People, policy: o.Policy})
+	b.o.People, b.o.Policy = People{}, grant.Policy{} // they may be replaced: ask rules
 	b.posts = newPoster(b.api, client)
 	b.room = &room{bot: b}
 	for n := range connections {
@@ -182,8 +186,9 @@ func (b *Bot) connect() (*http.Client, error) {
 // what is in hand and returns nil. An error means that it cannot go on: it is a
 // plain sentence.
 func (b *Bot) Run(ctx context.Context) error {
-	cells := make([]grant.CellName, len(b.o.Policy.Cells))
-	for i, c := range b.o.Policy.Cells {
+	known := b.rules().policy.Cells
+	cells := make([]grant.CellName, len(known))
+	for i, c := range known {
 		cells[i] = c.Name
 	}
 	if err := b.o.Store.Patrol(cells, time.Now().UTC()); err != nil {

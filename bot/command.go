@@ -82,11 +82,11 @@ func (b *Bot) named(word, verb string) (grant.Grant, error) {
 func (b *Bot) request(ctx context.Context, in intent, words string, emergency bool) (reply, error) {
 	if emergency {
 		// Whoever may not learns that before they fill in a form.
-		by, err := b.people.emergency(ctx, in.user)
+		by, err := in.rules.emergency(ctx, in.user)
 		if err != nil {
 			return reply{}, err
 		}
-		if _, err := b.o.Policy.Emergency(by, grant.Ask{}, ""); !by.Emergency {
+		if _, err := in.rules.policy.Emergency(by, grant.Ask{}, ""); !by.Emergency {
 			return reply{}, err
 		}
 	}
@@ -98,7 +98,7 @@ func (b *Bot) request(ctx context.Context, in intent, words string, emergency bo
 		if emergency {
 			verb = "emergency"
 		}
-		return reply{modal: b.form(grant.Ask{}, emergency), msg: view.Message{Text: fmt.Sprintf("`/breakglass %s cell=%s arn=arn:aws:iam::111122223333:role/support ticket=48213 for=4h reason=stuck node pool`", verb, b.exampleCell())}}, nil
+		return reply{modal: in.rules.form(grant.Ask{}, emergency), msg: view.Message{Text: fmt.Sprintf("`/breakglass %s cell=%s arn=arn:aws:iam::111122223333:role/support ticket=48213 for=4h reason=stuck node pool`", verb, b.exampleCell())}}, nil
 	}
 	ask, err := parseAsk(words)
 	if err != nil {
@@ -140,7 +140,7 @@ func (b *Bot) history(words string) (reply, error) {
 	var cell grant.CellName
 	n := usualHistory
 	for w := range strings.FieldsSeq(words) {
-		if _, ok := b.o.Policy.Cell(grant.CellName(w)); ok && cell == "" {
+		if _, ok := b.rules().policy.Cell(grant.CellName(w)); ok && cell == "" {
 			cell = grant.CellName(w)
 			continue
 		}
@@ -158,8 +158,8 @@ func (b *Bot) history(words string) (reply, error) {
 }
 
 func (b *Bot) cellNames() string {
-	names := make([]string, len(b.o.Policy.Cells))
-	for i, c := range b.o.Policy.Cells {
+	names := make([]string, len(b.rules().policy.Cells))
+	for i, c := range b.rules().policy.Cells {
 		names[i] = string(c.Name)
 	}
 	return strings.Join(names, ", ")
@@ -168,7 +168,7 @@ func (b *Bot) cellNames() string {
 // check looks at one cell or all, and answers when that is done.
 func (b *Bot) check(what string) (reply, error) {
 	var cells []grant.Cell
-	for _, c := range b.o.Policy.Cells {
+	for _, c := range b.rules().policy.Cells {
 		if what == "" || c.Name == grant.CellName(what) {
 			cells = append(cells, c)
 		}
@@ -205,8 +205,8 @@ func (b *Bot) check(what string) (reply, error) {
 }
 
 func (b *Bot) exampleCell() string {
-	if len(b.o.Policy.Cells) > 0 {
-		return string(b.o.Policy.Cells[0].Name)
+	if len(b.rules().policy.Cells) > 0 {
+		return string(b.rules().policy.Cells[0].Name)
 	}
 	return "NAME"
 }
@@ -235,7 +235,7 @@ func (b *Bot) revoke(ctx context.Context, in intent, what string) (reply, error)
 	case what == "":
 		return reply{msg: view.Choose(open, now)}, nil
 	}
-	if _, ok := b.o.Policy.Cell(grant.CellName(what)); ok {
+	if _, ok := b.rules().policy.Cell(grant.CellName(what)); ok {
 		var there []grant.Grant
 		for _, g := range open {
 			if g.Cell == grant.CellName(what) {
@@ -347,7 +347,7 @@ func (b *Bot) revokeThese(ctx context.Context, in intent, grants []grant.Grant) 
 		by grant.Actor
 	}
 	var list []may
-	rights := b.people.closers(ctx, in.user)
+	rights := in.rules.closers(ctx, in.user)
 	for _, g := range grants {
 		by, err := rights(g)
 		if err != nil {

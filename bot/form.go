@@ -43,9 +43,9 @@ func (b *Bot) openForm(ctx context.Context, trigger string, m view.Modal) error 
 }
 
 // form is what the form for a request shows.
-func (b *Bot) form(ask grant.Ask, emergency bool) *view.Modal {
-	f := view.Form{Ask: ask, Default: b.o.Policy.Limits.Default, Max: b.o.Policy.Limits.Max, Emergency: emergency}
-	for _, c := range b.o.Policy.Cells {
+func (r *rules) form(ask grant.Ask, emergency bool) *view.Modal {
+	f := view.Form{Ask: ask, Default: r.policy.Limits.Default, Max: r.policy.Limits.Max, Emergency: emergency}
+	for _, c := range r.policy.Cells {
 		f.Cells = append(f.Cells, c.Name)
 	}
 	m := view.GrantForm(f)
@@ -54,7 +54,7 @@ func (b *Bot) form(ask grant.Ask, emergency bool) *view.Modal {
 
 // shortcut handles a global shortcut: the same form as of `/breakglass grant`.
 func (b *Bot) shortcut(ctx context.Context, cb slack.InteractionCallback, ack func(any), whisper func(reply)) {
-	err := b.openForm(ctx, cb.TriggerID, *b.form(grant.Ask{}, false))
+	err := b.openForm(ctx, cb.TriggerID, *b.rules().form(grant.Ask{}, false))
 	ack(nil)
 	if err != nil {
 		whisper(b.noForm(grant.UserID(cb.User.ID), err, "`/breakglass grant cell=NAME arn=ARN ticket=NUMBER for=4h reason=WHY`"))
@@ -74,7 +74,7 @@ func (b *Bot) submitted(ctx context.Context, env string, cb slack.InteractionCal
 	user := grant.UserID(cb.User.ID)
 	in := intent{
 		keys: []string{"envelope/" + env, click("form", cb.TriggerID, cb.User.ID, cb.View.ID, cb.View.CallbackID)},
-		user: user, ref: reference(), trigger: cb.TriggerID,
+		user: user, ref: reference(), trigger: cb.TriggerID, rules: b.rules(),
 	}
 	if ask := cb.View.CallbackID == view.CallbackGrant || cb.View.CallbackID == view.CallbackEmergency; ask && cb.View.ID != "" {
 		// One form is one request, also where its answer was lost and the person
@@ -161,7 +161,7 @@ func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, ty
 	}
 	switch callback {
 	case view.CallbackDeny:
-		by, err := b.people.approver(ctx, in.user)
+		by, err := in.rules.approver(ctx, in.user)
 		if err != nil {
 			return "", reply{}, err
 		}
@@ -172,7 +172,7 @@ func (b *Bot) fill(ctx context.Context, in intent, callback, metadata string, ty
 		if err != nil {
 			return "", reply{}, badPeriod(err)
 		}
-		by, err := b.people.approver(ctx, in.user)
+		by, err := in.rules.approver(ctx, in.user)
 		if err != nil {
 			return "", reply{}, err
 		}
@@ -234,11 +234,11 @@ func onPeriod(r *grant.Refusal) error {
 // ask makes a request, or opens an emergency.
 func (b *Bot) ask(ctx context.Context, in intent, ask grant.Ask, emergency bool) (reply, error) {
 	if emergency {
-		by, err := b.people.emergency(ctx, in.user)
+		by, err := in.rules.emergency(ctx, in.user)
 		if err != nil {
 			return reply{}, err
 		}
-		ev, err := b.o.Policy.Emergency(by, ask, newToken())
+		ev, err := in.rules.policy.Emergency(by, ask, newToken())
 		if err != nil {
 			return reply{}, err
 		}
@@ -248,11 +248,11 @@ func (b *Bot) ask(ctx context.Context, in intent, ask grant.Ask, emergency bool)
 		}
 		return reply{msg: view.Emergency(res.Grant, b.o.Channel)}, nil
 	}
-	by, err := b.people.requester(ctx, in.user)
+	by, err := in.rules.requester(ctx, in.user)
 	if err != nil {
 		return reply{}, err
 	}
-	ev, err := b.o.Policy.Request(by, ask, newToken())
+	ev, err := in.rules.policy.Request(by, ask, newToken())
 	if err != nil {
 		return reply{}, err
 	}
@@ -275,11 +275,11 @@ func (b *Bot) begin(in intent, ev grant.Event) (store.Result, error) {
 
 // extendBy asks for more time.
 func (b *Bot) extendBy(ctx context.Context, in intent, g grant.Grant, words string) (reply, error) {
-	by, err := b.people.requester(ctx, in.user)
+	by, err := in.rules.requester(ctx, in.user)
 	if err != nil {
 		return reply{}, err
 	}
-	ev, err := b.o.Policy.Extend(by, words)
+	ev, err := in.rules.policy.Extend(by, words)
 	if err != nil {
 		return reply{}, err
 	}

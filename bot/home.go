@@ -42,6 +42,7 @@ type homes struct {
 	mu    sync.Mutex
 	users map[grant.UserID]*home
 	wake  chan struct{}
+	ruled chan struct{} // other rules are in force
 }
 
 type home struct {
@@ -49,6 +50,7 @@ type home struct {
 	fresh  bool // somebody looks at it now, and it has not been made since
 	shown  [sha256.Size]byte
 	rights rights
+	rules  *rules    // by which those are
 	asked  time.Time // when Slack said so; zero: it did not
 	tries  int       // how often it has failed
 	again  time.Time // when to try again; zero: not
@@ -58,7 +60,7 @@ type home struct {
 type rights struct{ decide, request, revoke bool }
 
 func newHomes(b *Bot) *homes {
-	return &homes{bot: b, users: map[grant.UserID]*home{}, wake: make(chan struct{}, 1)}
+	return &homes{bot: b, users: map[grant.UserID]*home{}, wake: make(chan struct{}, 1), ruled: make(chan struct{}, 1)}
 }
 
 // opened notes that somebody looks at their home. Slack says so each time.
@@ -74,6 +76,14 @@ func (h *homes) opened(u grant.UserID) {
 	h.mu.Unlock()
 	select {
 	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stale has all homes made anew: other people may press other buttons now.
+func (h *homes) stale() {
+	select {
+	case h.ruled <- struct{}{}:
 	default:
 	}
 }
@@ -99,6 +109,7 @@ func (h *homes) run(ctx context.Context) error {
 		case <-timer:
 			continue
 		case <-changed:
+		case <-h.ruled:
 		case <-ctx.Done():
 			return nil
 		}
@@ -143,7 +154,8 @@ func (h *homes) recall() {
 			people = append(people, g.Extension.By)
 		}
 	}
-	people = append(append(people, h.bot.o.People.Approvers.Users...), h.bot.o.People.Revokers.Users...)
+	named := h.bot.rules().people
+	people = append(append(people, named.Approvers.Users...), named.Revokers.Users...)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, u := range people {
@@ -245,13 +257,13 @@ func (h *homes) renew(ctx context.Context, u grant.UserID) {
 func (h *homes) publish(ctx context.Context, u grant.UserID, x *home) error {
 	ctx, cancel := context.WithTimeout(ctx, slackLimit)
 	defer cancel()
-	if x.asked.IsZero() || time.Since(x.asked) >= homeRights {
+	if force := h.bot.rules(); x.asked.IsZero() || time.Since(x.asked) >= homeRights || x.rules != force {
 		// As often as homes are published, and no more.
 		if err := h.bot.posts.wait(ctx, "users.info/homes", edits); err != nil {
 			return err
 		}
-		if r, ok := h.bot.rights(ctx, u); ok {
-			x.rights, x.asked = r, time.Now()
+		if r, ok := force.rights(ctx, u); ok {
+			x.rights, x.rules, x.asked = r, force, time.Now()
 		} else {
 			x.asked = time.Time{}
 		}
@@ -305,22 +317,22 @@ func (b *Bot) homeOf(u grant.UserID, may rights) (view.HomeView, error) {
 // rights answers what a person's buttons are: those that they may press, as far
 // as Slack says so now. Who may is decided at the click. It answers false where
 // Slack does not say.
-func (b *Bot) rights(ctx context.Context, u grant.UserID) (r rights, ok bool) {
+func (now *rules) rights(ctx context.Context, u grant.UserID) (r rights, ok bool) {
 	unknown := func(err error) bool {
 		_, is := errors.AsType[*unsure](err)
 		return is
 	}
-	approver, err := b.people.approver(ctx, u)
+	approver, err := now.approver(ctx, u)
 	if unknown(err) {
 		return r, false
 	}
 	r.decide = err == nil && approver.Approver
-	requester, err := b.people.requester(ctx, u)
+	requester, err := now.requester(ctx, u)
 	if unknown(err) {
 		return r, false
 	}
 	r.request = err == nil && requester.Requester
-	revoker, err := b.people.closer(ctx, u, grant.Grant{})
+	revoker, err := now.closer(ctx, u, grant.Grant{})
 	r.revoke = err == nil && (revoker.Approver || revoker.Revoker)
 	return r, !unknown(err)
 }

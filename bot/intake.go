@@ -192,7 +192,7 @@ func (b *Bot) slash(life, ctx context.Context, env string, cmd slack.SlashComman
 	user := grant.UserID(cmd.UserID)
 	in := intent{
 		keys: []string{"envelope/" + env, click("slash", cmd.TriggerID, cmd.UserID, cmd.Command, cmd.Text)},
-		user: user, ref: reference(), trigger: cmd.TriggerID,
+		user: user, ref: reference(), trigger: cmd.TriggerID, rules: b.rules(),
 	}
 	if err := b.ours(cmd.APIAppID, cmd.TeamID, ""); err != nil {
 		b.log.Warn("a command that is not for us was refused", "user", clip(cmd.UserID), "team", clip(cmd.TeamID))
@@ -235,6 +235,7 @@ type intent struct {
 	ref  string
 	// trigger opens a form, within three seconds of the person's act.
 	trigger string
+	rules   *rules // by which it is decided
 }
 
 // mostLater is how many long answers are being worked on at a time.
@@ -265,7 +266,7 @@ func (b *Bot) follow(life context.Context, rest func(context.Context) reply, whi
 // interaction handles a click.
 func (b *Bot) interaction(ctx context.Context, env string, cb slack.InteractionCallback, ack func(any), whisper func(reply)) {
 	user := grant.UserID(cb.User.ID)
-	in := intent{keys: []string{"envelope/" + env}, user: user, ref: reference(), trigger: cb.TriggerID}
+	in := intent{keys: []string{"envelope/" + env}, user: user, ref: reference(), trigger: cb.TriggerID, rules: b.rules()}
 	tell := func(err error) {
 		answer := b.refusal("click", in, err)
 		if cb.Type == slack.InteractionTypeViewSubmission {
@@ -343,7 +344,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		if err := b.room.ours(); err != nil {
 			return nil, err
 		}
-		return &reply{modal: b.form(grant.Ask{}, false), msg: view.Message{Text: "`/breakglass grant cell=NAME arn=ARN ticket=NUMBER for=4h reason=WHY`"}}, nil
+		return &reply{modal: in.rules.form(grant.Ask{}, false), msg: view.Message{Text: "`/breakglass grant cell=NAME arn=ARN ticket=NUMBER for=4h reason=WHY`"}}, nil
 	}
 	if action == view.ActionRevokeAll {
 		r, err := b.revokeAll(ctx, in, "")
@@ -370,7 +371,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 	var ev grant.Event
 	switch action {
 	case view.ActionApprove, view.ActionApproveRedirect:
-		by, err := b.people.approver(ctx, in.user)
+		by, err := in.rules.approver(ctx, in.user)
 		if err != nil {
 			return nil, err
 		}
@@ -382,7 +383,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 			ev = grant.Approve{By: by, Yes: behind}
 		}
 	case view.ActionApproveLess, view.ActionDenyWhy:
-		by, err := b.people.approver(ctx, in.user)
+		by, err := in.rules.approver(ctx, in.user)
 		if err != nil {
 			return nil, err
 		}
@@ -407,11 +408,11 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		if err := b.room.ours(); err != nil {
 			return nil, err
 		}
-		limit := b.o.Policy.Limits.Max
+		limit := in.rules.policy.Limits.Max
 		if limit > 0 {
 			// What is left counts, too; a form without a limit is not meant.
 			if limit -= max(time.Until(g.End), 0); limit < time.Second {
-				return nil, grant.Refuse(grant.TooLong, "%s still has as long to go as is allowed here, %s. Nothing changed. Ask for more later.", g.ID, grant.FormatDuration(b.o.Policy.Limits.Max))
+				return nil, grant.Refuse(grant.TooLong, "%s still has as long to go as is allowed here, %s. Nothing changed. Ask for more later.", g.ID, grant.FormatDuration(in.rules.policy.Limits.Max))
 			}
 		}
 		m := view.ExtendForm(g, limit)
@@ -421,7 +422,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		if err != nil {
 			return nil, unknownCard()
 		}
-		by, err := b.people.approver(ctx, in.user)
+		by, err := in.rules.approver(ctx, in.user)
 		if own := action == view.ActionDenyExtension && g.Extension.Pending() && g.Extension.By == in.user; err != nil && !own {
 			return nil, err
 		}
@@ -435,7 +436,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 			ev = grant.DenyExtension{By: by, N: n}
 		}
 	case view.ActionSign:
-		by, err := b.people.approver(ctx, in.user)
+		by, err := in.rules.approver(ctx, in.user)
 		if err != nil {
 			return nil, err
 		}
@@ -444,7 +445,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		}
 		ev = grant.Sign{By: by}
 	case view.ActionDeny:
-		by, err := b.people.approver(ctx, in.user)
+		by, err := in.rules.approver(ctx, in.user)
 		if err != nil {
 			return nil, err
 		}
@@ -452,7 +453,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 	case view.ActionWithdraw:
 		ev = grant.Withdraw{By: grant.Actor{Kind: grant.Person, User: in.user}}
 	case view.ActionRevoke, view.ActionRevokeKnowing:
-		by, err := b.people.closer(ctx, in.user, g)
+		by, err := in.rules.closer(ctx, in.user, g)
 		if err != nil {
 			return nil, err
 		}
@@ -463,7 +464,7 @@ func (b *Bot) press(ctx context.Context, in intent, action, value string) (*repl
 		}
 		ev = grant.Revoke{By: by}
 	case view.ActionMarkSent:
-		by, err := b.people.closer(ctx, in.user, g)
+		by, err := in.rules.closer(ctx, in.user, g)
 		if err != nil {
 			return nil, err
 		}
@@ -486,7 +487,11 @@ func (b *Bot) commit(in intent, id grant.ID, ev grant.Event) (store.Result, erro
 	if err := b.room.lets(ev); err != nil {
 		return store.Result{}, err
 	}
-	res, err := b.o.Store.Commit(store.Change{Keys: in.keys, Grant: id, Event: ev, Now: time.Now().UTC(), Ref: in.ref})
+	var res store.Result
+	err := b.underRules(in.rules, ev, func() (err error) {
+		res, err = b.o.Store.Commit(store.Change{Keys: in.keys, Grant: id, Event: ev, Now: time.Now().UTC(), Ref: in.ref})
+		return err
+	})
 	if err == nil {
 		if !res.Duplicate {
 			b.log.Info("decided", "ref", in.ref, "grant", res.Grant.ID.String(), "event", string(ev.Kind()), "by", ev.Actor().String(), "phase", string(res.Grant.Phase))

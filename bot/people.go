@@ -22,12 +22,11 @@ const believed = time.Minute
 // seconds of the acknowledgement.
 const lookup = 2 * time.Second
 
-// directory finds out who may do what. It decides nothing: it fills in a
-// grant.Actor from configured ids and what Slack says now, and refuses where
-// Slack does not say.
+// directory is what Slack says of people and groups, at most a minute ago. With the
+// configured ids ([rules]) it is known who may do what: that decides nothing, it fills in
+// a grant.Actor, and refuses where Slack does not say.
 type directory struct {
-	api    *slack.Client
-	people People
+	api *slack.Client
 
 	mu     sync.Mutex
 	team   string
@@ -46,9 +45,9 @@ type groupAnswer struct {
 	members []grant.UserID
 }
 
-func newDirectory(api *slack.Client, p People) *directory {
+func newDirectory(api *slack.Client) *directory {
 	return &directory{
-		api: api, people: p,
+		api:    api,
 		users:  map[grant.UserID]userAnswer{},
 		groups: map[grant.GroupID]groupAnswer{},
 	}
@@ -61,33 +60,41 @@ func (d *directory) home(team string) {
 	d.team = team
 }
 
+// forget has Slack asked anew about everybody.
+func (d *directory) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.users)
+	clear(d.groups)
+}
+
 // requester answers the actor of somebody who asks for access.
-func (d *directory) requester(ctx context.Context, u grant.UserID) (grant.Actor, error) {
+func (r *rules) requester(ctx context.Context, u grant.UserID) (grant.Actor, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookup)
 	defer cancel()
 	a := grant.Actor{Kind: grant.Person, User: u}
-	if err := d.member(ctx, u); err != nil {
+	if err := r.dir.member(ctx, u); err != nil {
 		return a, err
 	}
-	if d.people.Requesters.Empty() {
+	if r.people.Requesters.Empty() {
 		a.Requester = true
 		return a, nil
 	}
 	var err error
-	a.Requester, err = d.in(ctx, d.people.Requesters, u)
+	a.Requester, err = r.in(ctx, r.people.Requesters, u)
 	return a, err
 }
 
 // approver answers the actor of somebody who decides.
-func (d *directory) approver(ctx context.Context, u grant.UserID) (grant.Actor, error) {
+func (r *rules) approver(ctx context.Context, u grant.UserID) (grant.Actor, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookup)
 	defer cancel()
 	a := grant.Actor{Kind: grant.Person, User: u}
-	in, err := d.in(ctx, d.people.Approvers, u)
+	in, err := r.in(ctx, r.people.Approvers, u)
 	if err != nil || !in {
 		return a, err
 	}
-	if err := d.member(ctx, u); err != nil {
+	if err := r.dir.member(ctx, u); err != nil {
 		return a, err
 	}
 	a.Approver = true
@@ -95,15 +102,15 @@ func (d *directory) approver(ctx context.Context, u grant.UserID) (grant.Actor, 
 }
 
 // emergency answers the actor of somebody who opens without an approver.
-func (d *directory) emergency(ctx context.Context, u grant.UserID) (grant.Actor, error) {
+func (r *rules) emergency(ctx context.Context, u grant.UserID) (grant.Actor, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookup)
 	defer cancel()
 	a := grant.Actor{Kind: grant.Person, User: u}
-	in, err := d.in(ctx, d.people.Emergency, u)
+	in, err := r.in(ctx, r.people.Emergency, u)
 	if err != nil || !in {
 		return a, err
 	}
-	if err := d.member(ctx, u); err != nil {
+	if err := r.dir.member(ctx, u); err != nil {
 		return a, err
 	}
 	a.Emergency = true
@@ -112,10 +119,10 @@ func (d *directory) emergency(ctx context.Context, u grant.UserID) (grant.Actor,
 
 // fallen lists the people whose approval counts no more, because they are no
 // approvers now. Where Slack does not say, it is an error.
-func (d *directory) fallen(ctx context.Context, approvals []grant.Approval) ([]grant.UserID, error) {
+func (r *rules) fallen(ctx context.Context, approvals []grant.Approval) ([]grant.UserID, error) {
 	var out []grant.UserID
 	for _, p := range approvals {
-		a, err := d.approver(ctx, p.By)
+		a, err := r.approver(ctx, p.By)
 		_, unknown := errors.AsType[*unsure](err)
 		switch {
 		case unknown:
@@ -128,30 +135,30 @@ func (d *directory) fallen(ctx context.Context, approvals []grant.Approval) ([]g
 }
 
 // closer answers the actor of somebody who takes access away from a grant.
-func (d *directory) closer(ctx context.Context, u grant.UserID, g grant.Grant) (grant.Actor, error) {
-	return d.closers(ctx, u)(g)
+func (r *rules) closer(ctx context.Context, u grant.UserID, g grant.Grant) (grant.Actor, error) {
+	return r.closers(ctx, u)(g)
 }
 
 // closers answers a function that answers the actor of somebody who takes access
 // away, grant by grant. It asks Slack only where the configured ids do not settle
 // it, and once for all grants: taking access away must work while Slack answers
 // badly, and be acknowledged in time.
-func (d *directory) closers(ctx context.Context, u grant.UserID) func(grant.Grant) (grant.Actor, error) {
+func (r *rules) closers(ctx context.Context, u grant.UserID) func(grant.Grant) (grant.Actor, error) {
 	a := grant.Actor{Kind: grant.Person, User: u}
 	rights := sync.OnceValues(func() (grant.Actor, error) {
 		ctx, cancel := context.WithTimeout(ctx, lookup)
 		defer cancel()
 		a := a
-		a.Approver = slices.Contains(d.people.Approvers.Users, u)
-		a.Revoker = slices.Contains(d.people.Revokers.Users, u)
+		a.Approver = slices.Contains(r.people.Approvers.Users, u)
+		a.Revoker = slices.Contains(r.people.Revokers.Users, u)
 		if a.Approver || a.Revoker {
 			return a, nil
 		}
 		var err error
-		if a.Approver, err = d.in(ctx, d.people.Approvers, u); err != nil || a.Approver {
+		if a.Approver, err = r.in(ctx, r.people.Approvers, u); err != nil || a.Approver {
 			return a, err
 		}
-		a.Revoker, err = d.in(ctx, d.people.Revokers, u)
+		a.Revoker, err = r.in(ctx, r.people.Revokers, u)
 		return a, err
 	})
 	return func(g grant.Grant) (grant.Actor, error) {
@@ -163,13 +170,13 @@ func (d *directory) closers(ctx context.Context, u grant.UserID) func(grant.Gran
 }
 
 // in reports whether the person is in the circle.
-func (d *directory) in(ctx context.Context, c Circle, u grant.UserID) (bool, error) {
+func (r *rules) in(ctx context.Context, c Circle, u grant.UserID) (bool, error) {
 	if slices.Contains(c.Users, u) {
 		return true, nil
 	}
 	var failed error
 	for _, g := range c.Groups {
-		members, err := d.members(ctx, g)
+		members, err := r.dir.members(ctx, g)
 		if err != nil {
 			failed = err
 			continue

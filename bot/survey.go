@@ -18,7 +18,7 @@ const surveyLimit = time.Minute
 // survey looks at the role of a cell, whether anything is open there or not.
 func (w *worker) survey(ctx context.Context, o store.Owed) error {
 	cell := grant.CellName(o.Effect.Arg)
-	if _, ok := w.bot.o.Policy.Cell(cell); !ok {
+	if _, ok := w.bot.rules().policy.Cell(cell); !ok {
 		_, err := w.bot.o.Store.Settle(o) // not in the configuration any more
 		return err
 	}
@@ -70,7 +70,7 @@ func (w *worker) stray(ctx context.Context, o store.Owed) error {
 		if !ok {
 			return view.Message{}, errNotWorth
 		}
-		return view.Stray(cell, now, live, w.bot.o.Policy.Adoptable(cell, now), newest.Unlisted(what), w.audience()), nil
+		return view.Stray(cell, now, live, w.bot.rules().policy.Adoptable(cell, now), newest.Unlisted(what), w.audience()), nil
 	}
 	if x.Card.TS != "" {
 		err := w.bot.posts.update(ctx, x.Card, render)
@@ -137,19 +137,19 @@ func (b *Bot) answerStray(ctx context.Context, in intent, action, token string) 
 	}
 	var ev grant.Event
 	if action == view.ActionAdopt {
-		by, err := b.people.requester(ctx, in.user)
+		by, err := in.rules.requester(ctx, in.user)
 		if err != nil {
 			return nil, err
 		}
-		if ev, err = b.o.Policy.Adopt(by, cell, x, newToken()); err != nil {
+		if ev, err = in.rules.policy.Adopt(by, cell, x, newToken()); err != nil {
 			return nil, err
 		}
 	} else {
-		by, err := b.people.closer(ctx, in.user, grant.Grant{})
+		by, err := in.rules.closer(ctx, in.user, grant.Grant{})
 		if err != nil {
 			return nil, err
 		}
-		if ev, err = b.o.Policy.Removal(by, cell, x, newToken()); err != nil {
+		if ev, err = in.rules.policy.Removal(by, cell, x, newToken()); err != nil {
 			return nil, err
 		}
 	}

@@ -455,7 +455,8 @@ func (w *worker) open(ctx context.Context, o store.Owed, g grant.Grant) error {
 	if err != nil {
 		return err
 	}
-	if done, err := w.stillApproved(ctx, o, g); done || err != nil {
+	force := w.bot.rules()
+	if done, err := w.stillApproved(ctx, force, o, g); done || err != nil {
 		return err
 	}
 	octx, cut := w.cuttable(ctx, g.ID)
@@ -463,6 +464,14 @@ func (w *worker) open(ctx context.Context, o store.Owed, g grant.Grant) error {
 
 	var stopped error // the store's answer to a step, when it was not yes
 	access, err := w.bot.o.AWS.Open(octx, g, others, func(s grant.StepChanged) error {
+		if s.Step == grant.StepTrust && s.State == grant.Running && w.bot.rules() != force {
+			// The door is not open yet, and other people may decide now.
+			return &grant.Trouble{
+				Kind: grant.Again, Step: grant.StepTrust,
+				Text:   "The configuration of this bot was changed meanwhile, so it is looked at anew whether those who approved may still approve.",
+				Remedy: "Nothing to do: it is tried again by itself.",
+			}
+		}
 		stopped = w.record(g.ID, store.Owed{}, s)
 		return stopped
 	})
@@ -517,8 +526,8 @@ func (w *worker) cuttable(ctx context.Context, id grant.ID) (context.Context, co
 
 // stillApproved looks, just before the door opens, whether those who approved may
 // still approve. It answers true when the opening does not go on now.
-func (w *worker) stillApproved(ctx context.Context, o store.Owed, g grant.Grant) (done bool, err error) {
-	fallen, err := w.bot.people.fallen(ctx, g.Approvals)
+func (w *worker) stillApproved(ctx context.Context, force *rules, o store.Owed, g grant.Grant) (done bool, err error) {
+	fallen, err := force.fallen(ctx, g.Approvals)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return true, ctx.Err()
@@ -574,7 +583,7 @@ func (w *worker) extend(ctx context.Context, o store.Owed, g grant.Grant) error 
 // it may still approve. It answers true when the end is not moved now: it stands as
 // it was until people have decided anew.
 func (w *worker) stillExtended(ctx context.Context, o store.Owed, g grant.Grant) (done bool, err error) {
-	fallen, err := w.bot.people.fallen(ctx, g.Extension.Approvals)
+	fallen, err := w.bot.rules().fallen(ctx, g.Extension.Approvals)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return true, ctx.Err()
@@ -891,6 +900,6 @@ func (w *worker) takeUp(o store.Owed) (names []string, err error) {
 }
 
 func (w *worker) audience() view.People {
-	p := w.bot.o.People.Approvers
+	p := w.bot.rules().people.Approvers
 	return view.People{Approvers: p.Users, ApproverGroups: p.Groups}
 }

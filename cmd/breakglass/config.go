@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +30,9 @@ type Config struct {
 	Store       StoreConfig
 	// Listen is the host:port of /healthz, /readyz and /metrics.
 	Listen string
+	// Digest is the SHA-256 of the file, in hex: it names what was configured. Only
+	// [loadConfig] sets it.
+	Digest string
 }
 
 // SlackConfig says where the conversation happens.
@@ -133,7 +138,12 @@ func loadConfig(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	return parseConfig(path, data)
+	c, err := parseConfig(path, data)
+	if err == nil {
+		sum := sha256.Sum256(data)
+		c.Digest = hex.EncodeToString(sum[:])
+	}
+	return c, err
 }
 
 func readConfig(path string) ([]byte, error) {

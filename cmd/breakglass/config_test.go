@@ -77,6 +77,10 @@ func TestConfig_example(t *testing.T) {
 	want.Cells[0].EKSCluster = "helios-prod"
 	want.Cells[0].AssumeRole = "arn:aws:iam::444455556666:role/breakglass-bot"
 	want.Cells[0].Approvals = 2
+	if len(got.Digest) != 64 {
+		t.Errorf("the digest of the file is %q, want a SHA-256", got.Digest)
+	}
+	got.Digest = ""
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

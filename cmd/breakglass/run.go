@@ -14,6 +14,8 @@ type runCommand struct{}
 
 // Run is `breakglass run`.
 func (runCommand) Run(env *environment) error {
+	hup, deaf := hangups() // before anything else: a signal too early must not end us
+	defer deaf()
 	cfg, err := loadConfig(env.config)
 	if err != nil {
 		return err
@@ -48,11 +50,13 @@ func (runCommand) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	env.log.Info("breakglass starts", "config", env.config, "database", cfg.Store.Path, "cells", len(cfg.Cells))
+	env.log.Info("breakglass starts", "config", env.config, "digest", cfg.Digest, "database", cfg.Store.Path, "cells", len(cfg.Cells))
 	serveOperators := openDesk(env.ctx, cfg.Store.Path, deskData{db: db, cells: cfg.cellNames(), log: env.log})
 	group, ctx := errgroup.WithContext(env.ctx)
 	group.Go(func() error { return b.Run(ctx) })
 	group.Go(func() error { serveOperators(ctx); return nil })
+	again := &reloader{path: env.config, inForce: cfg, bot: b, log: env.log}
+	group.Go(func() error { again.run(ctx, hup); return nil })
 	if cfg.Store.HeadFile != "" {
 		heads := &headKeeper{db: db, path: cfg.Store.HeadFile, log: env.log}
 		group.Go(func() error { heads.run(ctx); return nil })

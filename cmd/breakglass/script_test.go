@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 //	thread WORDS                waits for a message in its thread; prints it
 //	trust                       prints the role's trust policy
 //	terminate                   sends SIGTERM to the programs in the background
+//	hangup                      sends them SIGHUP
+//	said FILE WORDS…            waits until a line of the file has every word; prints it
 //	health PATH CODE            waits until the health port answers so
 //	status CODE PROGRAM ARGS…   runs a program that must end with this very code
 //	patch FILE OLD NEW          replaces bytes of a file by as many others
@@ -54,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"slack": cmdSlack, "press": cmdPress, "card": cmdCard, "thread": cmdThread,
 			"patch": cmdPatch, "cut": cmdCut, "mode": cmdMode, "stale": cmdStale, "impostor": cmdImpostor,
 			"status": cmdStatus, "trust": cmdTrust, "terminate": cmdTerminate, "health": cmdHealth,
+			"hangup": cmdHangup, "said": cmdSaid,
 		})),
 	})
 }
