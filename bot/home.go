@@ -317,22 +317,22 @@ func (b *Bot) homeOf(u grant.UserID, may rights) (view.HomeView, error) {
 // rights answers what a person's buttons are: those that they may press, as far
 // as Slack says so now. Who may is decided at the click. It answers false where
 // Slack does not say.
-func (now *rules) rights(ctx context.Context, u grant.UserID) (r rights, ok bool) {
+func (r *rules) rights(ctx context.Context, u grant.UserID) (may rights, ok bool) {
 	unknown := func(err error) bool {
 		_, is := errors.AsType[*unsure](err)
 		return is
 	}
-	approver, err := now.approver(ctx, u)
+	approver, err := r.approver(ctx, u)
 	if unknown(err) {
-		return r, false
+		return may, false
 	}
-	r.decide = err == nil && approver.Approver
-	requester, err := now.requester(ctx, u)
+	may.decide = err == nil && approver.Approver
+	requester, err := r.requester(ctx, u)
 	if unknown(err) {
-		return r, false
+		return may, false
 	}
-	r.request = err == nil && requester.Requester
-	revoker, err := now.closer(ctx, u, grant.Grant{})
-	r.revoke = err == nil && (revoker.Approver || revoker.Revoker)
-	return r, !unknown(err)
+	may.request = err == nil && requester.Requester
+	revoker, err := r.closer(ctx, u, grant.Grant{})
+	may.revoke = err == nil && (revoker.Approver || revoker.Revoker)
+	return may, !unknown(err)
 }

@@ -844,7 +844,7 @@ func (p *play) checkOver() {
 				p.wrongly("b", "BG-%d was over at %s, and its statement stands", id, over.Format("15:04:05"))
 			}
 			for _, v := range p.came {
-				if v.g != g || v.as != t.principal || len(v.by) == 0 || v.byHand || p.explained(v, id, now) || v.at.After(over) && !(proven && v.at.Before(p.closed[id])) {
+				if v.g != g || v.as != t.principal || len(v.by) == 0 || v.byHand || p.explained(v, id, now) || v.at.After(over) && (!proven || !v.at.Before(p.closed[id])) {
 					continue
 				}
 				if p.leftTo(g, id, v.as) {
