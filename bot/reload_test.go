@@ -33,7 +33,7 @@ func onlyApprovers(ids ...grant.UserID) func(*bot.People, *grant.Policy) {
 func TestReload_approverAdded(t *testing.T) {
 	bubble(t, func(t *testing.T, s *stage) {
 		s.asks(askProd)
-		s.mia.presses("BG-1", "Approve").refused(s, "nothing changed")
+		s.mia.presses("BG-1", "Approve").refused(s, "Nothing changed")
 		s.reload(onlyApprovers(ben, eva, mia))
 		s.mia.presses("BG-1", "Approve")
 		s.until("BG-1", "Open until", "approved by @mia")
@@ -52,7 +52,7 @@ func TestReload_approverRemovedWithHalfTheApprovals(t *testing.T) {
 		s.until("BG-1", "Approvals: 1 of 2: @eva")
 		s.phase("BG-1", grant.Requested)
 		s.untouched()
-		s.ben.presses("BG-1", "Approve").refused(s, "nothing changed")
+		s.ben.presses("BG-1", "Approve").refused(s, "Nothing changed")
 		s.mia.presses("BG-1", "Approve")
 		s.until("BG-1", "Open until")
 	}, quiet, approvals(2))
@@ -67,7 +67,7 @@ func TestReload_groupRemoved(t *testing.T) {
 		s.until("BG-1", "Open until")
 		s.reload(onlyApprovers(eva))
 		s.asks(strings.Replace(askProd, "48213", "48214", 1))
-		s.ben.presses("BG-2", "Approve").refused(s, "nothing changed")
+		s.ben.presses("BG-2", "Approve").refused(s, "Nothing changed")
 		s.phase("BG-2", grant.Requested)
 	}, quiet, byGroup)
 }

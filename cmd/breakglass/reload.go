@@ -93,7 +93,7 @@ func (r *reloader) refuse(err error) {
 		if i == mostProblems {
 			break // mend these first
 		}
-		r.log.Error("a problem of the configuration", "config", r.path, "line", p.Line, "key", p.Key, "why", p.Text)
+		r.log.Error("a problem of the configuration", "config", r.path, "line", p.Line, "key", p.Key, "why", p.Text, "remedy", p.Remedy)
 	}
 	r.log.Error("the configuration was not reloaded; what was in force stays", "config", r.path, "problems", len(problems.Problems))
 }
