@@ -64,8 +64,9 @@ func TestScripts(t *testing.T) {
 const (
 	scriptChannel = "C0ACCESS"
 	scriptVendor  = "arn:aws:iam::111122223333:role/support"
-	// patience bounds what a script waits for; it is no measure of speed.
-	patience = 30 * time.Second
+	// patience bounds what a script waits for; it is no measure of speed. A socket that
+	// has gone silent is noticed after 40 s, and opened anew within a minute.
+	patience = 2 * time.Minute
 )
 
 // scene is the local world of one script.
