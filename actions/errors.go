@@ -242,7 +242,7 @@ func (f failure) words(what string) (text, remedy string) {
 	switch f.class {
 	case denied:
 		return fmt.Sprintf("The bot may not call %s on %s: AWS refused it.", action, what),
-			fmt.Sprintf("Let the operator allow %s for the bot (the README has the whole policy), and look for an SCP or a permissions boundary that denies it.", action)
+			fmt.Sprintf("Let the operator allow %s for the bot (`breakglass policy` prints all that it needs), and look for an SCP or a permissions boundary that denies it.", action)
 	case credentials:
 		if f.code == "" {
 			return fmt.Sprintf("The bot has no AWS credentials that it could use for %s.", what),

@@ -181,7 +181,7 @@ var permanentErrors = map[string]string{ //nolint:gosec // sentences about token
 	"token_revoked":            "Slack says that the token in %s was revoked. Install the app again and use the new token",
 	"token_expired":            "Slack says that the token in %s has expired. Turn token rotation off for this app and install it again",
 	"not_allowed_token_type":   "the token in %s is of the wrong kind. SLACK_BOT_TOKEN takes xoxb-…, SLACK_APP_TOKEN takes xapp-…",
-	"missing_scope":            "the token in %s lacks a scope that breakglass needs. Compare its scopes with the manifest in the README, and install the app again",
+	"missing_scope":            "the token in %s lacks a scope that breakglass needs. Paste what `breakglass manifest` prints under App Manifest, and install the app again",
 	"no_permission":            "the token in %s lacks a permission that breakglass needs. Install the app again",
 	"team_access_not_granted":  "the app behind the token in %s has no access to this Slack team. Ask an administrator to approve it",
 	"org_login_required":       "the Slack team of the token in %s has moved to an organisation. Install the app again",

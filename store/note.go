@@ -38,8 +38,10 @@ type Attempt struct {
 // known already nothing is written.
 func (s *Store) Refused(a Attempt) error {
 	err := s.update(func(tx *bbolt.Tx) error {
-		if _, known, err := seenBefore(tx, a.Keys); err != nil || known {
-			return errors.Join(err, errNothing)
+		if _, known, err := seenBefore(tx, a.Keys); err != nil {
+			return err
+		} else if known {
+			return errNothing
 		}
 		if err := remember(tx, a.Keys, a.Grant, a.Now.UTC().Round(0), false); err != nil {
 			return err

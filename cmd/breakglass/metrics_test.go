@@ -334,14 +334,9 @@ func TestMetrics_slackAway(t *testing.T) {
 	})
 }
 
-// The database is gone: what was counted is shown still, and what would be read from
-// it is missing, not zero.
-func TestMetrics_databaseGone(t *testing.T) {
-	m := newMetrics([]grant.CellName{"helios-prod"})
-	db, err := store.OpenObserved(filepath.Join(t.TempDir(), "breakglass.db"), m.ofStore())
-	if err != nil {
-		t.Fatal(err)
-	}
+// shownBeside shows the metrics with a bot that never runs, and so talks to nobody.
+func shownBeside(t *testing.T, m *metrics, db *store.Store) *bot.Bot {
+	t.Helper()
 	b, err := bot.New(bot.Options{
 		Channel: scriptChannel, APIURL: "https://slack.invalid/api/", BotToken: "xoxb-1", AppToken: "xapp-1",
 		Store: db, AWS: struct{ bot.AWS }{}, Log: slog.New(slog.DiscardHandler),
@@ -350,6 +345,18 @@ func TestMetrics_databaseGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.show(db, b, slog.New(slog.DiscardHandler))
+	return b
+}
+
+// The database is gone: what was counted is shown still, and what would be read from
+// it is missing, not zero.
+func TestMetrics_databaseGone(t *testing.T) {
+	m := newMetrics([]grant.CellName{"helios-prod"})
+	db, err := store.OpenObserved(filepath.Join(t.TempDir(), "breakglass.db"), m.ofStore())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shownBeside(t, m, db)
 	w := &watched{t: t, metrics: m}
 	w.wants(map[string]float64{"breakglass_store_readable": 1, `breakglass_grants{phase="open"}`: 0})
 	if err := db.Close(); err != nil {
@@ -384,14 +391,7 @@ func TestMetrics_flat(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		b, err := bot.New(bot.Options{
-			Channel: scriptChannel, APIURL: "https://slack.invalid/api/", BotToken: "xoxb-1", AppToken: "xapp-1",
-			Store: db, AWS: struct{ bot.AWS }{}, Log: slog.New(slog.DiscardHandler),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.show(db, b, slog.New(slog.DiscardHandler))
+		b := shownBeside(t, m, db)
 		s := &state{db: db, bot: b}
 		if r, err := s.read(time.Now()); err != nil || len(r.Live) != 0 {
 			t.Fatalf("%v live (%v), want none", r.Live, err)
